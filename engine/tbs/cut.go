@@ -1,0 +1,77 @@
+package tbs
+
+import (
+	"bytes"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// ErrNotTBS is returned for bytes that Render did not make.
+var ErrNotTBS = errors.New("tbs: not a tbsCertificate")
+
+var subjectKeyIDOID = []byte{0x55, 0x1d, 0x0e} // 2.5.29.14
+
+// WithoutSerialAndDates returns the rendering without serialNumber and
+// validity: what an approver judges, which stays the same when the same request
+// is rendered again. With alsoKey the subjectPublicKeyInfo and the
+// subjectKeyIdentifier, which derives from it, are cut too. The two forms cannot
+// be taken for each other, for only one of them holds a key.
+func WithoutSerialAndDates(tbs []byte, alsoKey bool) ([]byte, error) {
+	var version, serial, alg, issuer, validity, subject, key, exts cryptobyte.String
+	body, ok := sequence(tbs)
+	if !ok ||
+		!body.ReadASN1Element(&version, tagVersion) ||
+		!body.ReadASN1Element(&serial, asn1.INTEGER) ||
+		!body.ReadASN1Element(&alg, asn1.SEQUENCE) ||
+		!body.ReadASN1Element(&issuer, asn1.SEQUENCE) ||
+		!body.ReadASN1Element(&validity, asn1.SEQUENCE) ||
+		!body.ReadASN1Element(&subject, asn1.SEQUENCE) ||
+		!body.ReadASN1Element(&key, asn1.SEQUENCE) ||
+		!body.ReadASN1Element(&exts, tagExtensions) || !body.Empty() {
+		return nil, ErrNotTBS
+	}
+	if alsoKey {
+		key = nil
+		var err error
+		if exts, err = withoutKeyID(exts); err != nil {
+			return nil, err
+		}
+	}
+	parts := [...][]byte{version, alg, issuer, subject, key, exts}
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	out := appendHeader(make([]byte, 0, headerLength(n)+n), 0x30, n)
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	return out, nil
+}
+
+// withoutKeyID returns the extensions element without subjectKeyIdentifier.
+func withoutKeyID(exts cryptobyte.String) ([]byte, error) {
+	var outer, list cryptobyte.String
+	if !exts.ReadASN1(&outer, tagExtensions) || !outer.ReadASN1(&list, asn1.SEQUENCE) || !outer.Empty() {
+		return nil, ErrNotTBS
+	}
+	kept := make([]byte, 0, len(list))
+	for !list.Empty() {
+		var ext, fields, oid cryptobyte.String
+		if !list.ReadASN1Element(&ext, asn1.SEQUENCE) {
+			return nil, ErrNotTBS
+		}
+		whole := ext
+		if !ext.ReadASN1(&fields, asn1.SEQUENCE) || !fields.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
+			return nil, ErrNotTBS
+		}
+		if !bytes.Equal(oid, subjectKeyIDOID) {
+			kept = append(kept, whole...)
+		}
+	}
+	inner := appendHeader(nil, 0x30, len(kept))
+	out := appendHeader(nil, byte(tagExtensions), len(inner)+len(kept))
+	return append(append(out, inner...), kept...), nil
+}
