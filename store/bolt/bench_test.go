@@ -1,0 +1,51 @@
+package bolt
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"chancery/store"
+)
+
+func BenchmarkUpdate(b *testing.B) {
+	schema := store.Schema{Name: "t", Version: 1}
+	for _, c := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("c=%d", c), func(b *testing.B) {
+			db, err := Open(filepath.Join(b.TempDir(), "db"), Options{}, schema)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer db.Close()
+			doc := make([]byte, 700)
+			var n atomic.Int64
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range c {
+				wg.Go(func() {
+					for n.Add(1) <= int64(b.N) {
+						if err := db.Update(context.Background(), func(tx store.Tx) error {
+							for range 4 {
+								if err := tx.Put("t", fmt.Sprintf("%016x", rand.Uint64()), doc); err != nil {
+									return err
+								}
+							}
+							return nil
+						}); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+			u, k := db.Stats()
+			b.ReportMetric(float64(u)/float64(k), "updates/commit")
+		})
+	}
+}
