@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"chancery/engine/names"
+	"chancery/store"
+)
+
+// A CertID names a certificate: the key identifier of the CA key that signed it
+// and its serial number, both in lower-case hexadecimal without leading zeros
+// in the serial.
+type CertID struct {
+	Issuer string `json:"i,omitempty"`
+	Serial string `json:"s,omitempty"`
+}
+
+func (c CertID) String() string { return c.Issuer + ":" + c.Serial }
+
+// IsZero reports whether c names nothing.
+func (c CertID) IsZero() bool { return c == CertID{} }
+
+// NewCertID makes the CertID of a serial number given as big-endian octets.
+func NewCertID(issuerKeyID, serial []byte) CertID {
+	return CertID{hex.EncodeToString(issuerKeyID), serialText(serial)}
+}
+
+func serialText(serial []byte) string {
+	s := strings.TrimLeft(hex.EncodeToString(serial), "0")
+	if s == "" {
+		return "0"
+	}
+	return s
+}
+
+// ParseSerial reads a serial number as people paste it: hexadecimal in any
+// case, with or without colons, leading zeros or a 0x.
+func ParseSerial(s string) (string, error) {
+	t := strings.ToLower(strings.ReplaceAll(strings.TrimSpace(s), ":", ""))
+	t = strings.TrimLeft(strings.TrimPrefix(t, "0x"), "0")
+	if t == "" || len(t) > 40 || strings.Trim(t, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("%.50q is not a serial number in hexadecimal, as openssl x509 -serial prints it", s)
+	}
+	return t, nil
+}
+
+// key is the row's key: raw octets, because they are half as long.
+func (c CertID) key() string {
+	s := c.Serial
+	if len(s)%2 == 1 {
+		s = "0" + s
+	}
+	b, err := hex.DecodeString(c.Issuer + s)
+	if err != nil || len(b) == 0 {
+		return "\x00" // matches nothing
+	}
+	return string(b)
+}
+
+// A Status is what a CA key says of a certificate now.
+type Status string
+
+// A certificate is good until it is revoked, for ever, or held, which can be
+// released.
+const (
+	Good    Status = "good"
+	Held    Status = "held"
+	Revoked Status = "revoked"
+)
+
+// A Certificate is the row for everything that a CA key ever signed for
+// somebody. CRL, OCSP and every live check read only this row.
+type Certificate struct {
+	CertID
+	Status    Status       `json:"st"`
+	Reason    int          `json:"re,omitempty"` // CRLReason, RFC 5280, Section 5.3.1
+	RevokedAt time.Time    `json:"ra,omitzero"`
+	RevokedBy string       `json:"rb,omitempty"`
+	NotBefore time.Time    `json:"nb"`
+	NotAfter  time.Time    `json:"na"`
+	Subject   string       `json:"su,omitempty"` // RFC 4514, for people
+	Names     []names.Name `json:"n,omitempty"`
+	SPKI      string       `json:"k"` // SHA-256 of the SubjectPublicKeyInfo, hexadecimal
+	Requester Principal    `json:"q"`
+	Profile   string       `json:"pf"`
+	Authority string       `json:"au"`
+	Request   string       `json:"r"`
+}
+
+var certificates = store.Table[Certificate]{
+	Name: "certificates", Version: 1,
+	Key: func(c *Certificate) string { return c.CertID.key() },
+	Indexes: []store.Index[Certificate]{
+		{Name: "serial", Keys: func(c *Certificate) []string { return []string{c.Serial} }},
+		{Name: "names", Keys: func(c *Certificate) []string {
+			var all []string
+			for _, n := range c.Names {
+				all = append(all, n.Value)
+			}
+			return all
+		}},
+		{Name: "spki", Keys: func(c *Certificate) []string { return []string{c.SPKI[:32]} }},
+		{Name: "notafter", Keys: func(c *Certificate) []string { return []string{stamp(c.NotAfter)} }},
+		{Name: "revoked", Keys: func(c *Certificate) []string {
+			if c.Status == Good {
+				return nil
+			}
+			return []string{c.Issuer}
+		}},
+	},
+}
+
+// ders holds certificates, under the key of their rows.
+var ders = store.Blobs{Name: "ders"}
+
+// blocked are the keys that may never be certified again, because a certificate
+// of theirs was revoked as compromised; under the SHA-256 of the SPKI, hex.
+var blocked = store.Blobs{Name: "blocked"}
+
+func stamp(t time.Time) string { return fmt.Sprintf("%012x", t.Unix()) }
+
+var errSerial = errors.New("no serial")

@@ -1,0 +1,175 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/engine/keys"
+	"chancery/engine/names"
+	"chancery/store"
+)
+
+// State is where a request is in its life. It only moves forward.
+type State string
+
+// received → pending → received → issuing → issued, or denied, or abandoned.
+const (
+	Received       State = "received"  // recorded; policy has not run to the end
+	Pending        State = "pending"   // waits for officers
+	Issuing        State = "issuing"   // decided; TBS and serial stored, a signature may exist
+	StateIssued    State = "issued"    // the certificate is stored
+	StateDenied    State = "denied"    // ended without one
+	StateAbandoned State = "abandoned" // interrupted between decision and certificate for too long; its serial is revoked
+)
+
+// A Request is the row for one submission: what was asked, what was proved, who
+// approved, what was decided. Policies read it and must not change it. Body,
+// TBS and certificate lie as raw DER in tables of their own.
+type Request struct {
+	ID        string        `json:"i"`
+	Source    Source        `json:"s"`
+	Endpoint  string        `json:"ep,omitempty"`
+	Requester Principal     `json:"q"`
+	Key       Key           `json:"-"`
+	KeyText   string        `json:"k"` // Key, in hexadecimal
+	State     State         `json:"st"`
+	Form      Form          `json:"f,omitempty"` // empty: PKCS10
+	Body      [32]byte      `json:"-"`
+	BodyMAC   string        `json:"h"` // keyed hash of the whole body as it came
+	WantAuth  string        `json:"wa,omitempty"`
+	Want      string        `json:"wp,omitempty"` // the profile asked for
+	Claims    []Claim       `json:"c,omitempty"`
+	Proofs    []Proof       `json:"pr,omitempty"`
+	Replaces  CertID        `json:"rp,omitzero"`
+	Keep      time.Duration `json:"kp,omitempty"`
+	KeyPerRun bool          `json:"kr,omitempty"`
+	Received  time.Time     `json:"at"`
+	Ended     time.Time     `json:"en,omitzero"`
+	Same      string        `json:"sm,omitempty"` // names the row that a newer request of the same requester, names and profile supersedes
+	Policy    string        `json:"po,omitempty"` // version of the policy document that decided
+	Profile   string        `json:"pf,omitempty"` // decided
+	Pends     []Pend        `json:"pe,omitempty"` // why it waits
+	Digest    string        `json:"d,omitempty"`  // D: what officers vote on
+	Votes     []Vote        `json:"vo,omitempty"`
+	Cert      CertID        `json:"ce,omitzero"` // from Issuing on
+	Refusal   *Denied       `json:"de,omitempty"`
+	Released  bool          `json:"rl,omitempty"` // no longer answers for its Key
+
+	Asked *Asked `json:"-"`
+}
+
+// Asked is what the body of a request asks for, parsed once. None of it is
+// proved but that the requester holds the private key.
+type Asked struct {
+	Subject    names.DN
+	Key        *keys.Public
+	Names      []names.Name
+	Extensions []AskedExtension
+}
+
+// An AskedExtension is an extension that the body asks for besides names.
+type AskedExtension struct {
+	OID      string
+	Critical bool
+	Value    []byte
+}
+
+// A Pend says which policy step wants a person to look, and why.
+type Pend struct {
+	Step   string `json:"s"`
+	Detail string `json:"d"`
+}
+
+// A Vote is one officer's approval of exactly one D, for the steps that wanted
+// a person when the officer looked. It is a fact that policies read.
+type Vote struct {
+	By     string    `json:"b"` // the person
+	At     time.Time `json:"a"`
+	Digest string    `json:"d"`
+	Steps  []string  `json:"s"`
+	Note   string    `json:"n,omitempty"`
+}
+
+var requests = store.Table[Request]{
+	Name: "requests", Version: 1,
+	Key: func(r *Request) string { return r.ID },
+	Indexes: []store.Index[Request]{
+		{Name: "key", Unique: true, Keys: func(r *Request) []string {
+			if r.Released {
+				return nil
+			}
+			return []string{r.KeyText[:32]} // half of the hash is more than enough
+		}},
+		{Name: "time", Keys: func(r *Request) []string { return []string{newestFirst(r.Received)} }},
+		{Name: "state", Keys: func(r *Request) []string { return []string{string(r.State)} }},
+		{Name: "requester", Keys: func(r *Request) []string { return []string{string(r.Requester)} }},
+		{Name: "same", Keys: func(r *Request) []string {
+			if r.State != Pending {
+				return nil
+			}
+			return []string{r.Same}
+		}},
+		{Name: "basis", Keys: (*Request).basis},
+	},
+}
+
+// bodies holds requests' bodies with the secrets cut out, tbss what is about to
+// be signed.
+var (
+	bodies = store.Blobs{Name: "bodies"}
+	tbss   = store.Blobs{Name: "tbs"}
+)
+
+// basis is everything that the request rests on, for "what rests on X".
+func (r *Request) basis() []string {
+	var b []string
+	add := func(s string) {
+		if !slices.Contains(b, s) {
+			b = append(b, s)
+		}
+	}
+	for _, p := range r.Proofs {
+		if p.Method == ByGrant {
+			add("grant:" + p.Ref)
+		} else if p.By != "" {
+			add("by:" + p.By)
+		}
+	}
+	for _, v := range r.Votes {
+		add("vote:" + v.By)
+	}
+	if r.Policy != "" {
+		add("policy:" + r.Policy[:16])
+	}
+	return b
+}
+
+// sameHash names requests of one requester for the same names and profile.
+func sameHash(r *Request) string {
+	all := make([]string, 0, len(r.Asked.Names)+3)
+	for _, n := range r.Asked.Names {
+		all = append(all, n.String())
+	}
+	slices.Sort(all)
+	all = append(slices.Compact(all), r.Asked.Subject.String(), r.Want, r.WantAuth, r.Endpoint, string(r.Source), string(r.Requester))
+	h := sha256.Sum256([]byte(strings.Join(all, "\x00")))
+	return string(h[:12])
+}
+
+// newestFirst is a text that sorts the later time first.
+func newestFirst(t time.Time) string {
+	return invertedHex(uint64(t.UnixMilli()))
+}
+
+func invertedHex(n uint64) string {
+	const digits = "0123456789abcdef"
+	var b [12]byte // 48 bits
+	n = ^n
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = digits[n&15]
+		n >>= 4
+	}
+	return string(b[:])
+}
