@@ -14,6 +14,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"strconv"
 )
 
 // Names of the algorithms.
@@ -32,6 +33,17 @@ type Public struct {
 	SPKI      []byte           // the exact DER
 
 	bits []byte // value of the BIT STRING, a part of SPKI
+}
+
+// String names the kind of key: "RSA 2048", "P-256", "Ed25519".
+func (p *Public) String() string {
+	switch p.Algorithm {
+	case RSA:
+		return "RSA " + strconv.Itoa(p.Bits)
+	case ECDSA:
+		return p.Curve
+	}
+	return "Ed25519"
 }
 
 // FromKey makes a Public of a key made by the standard library, by way of its

@@ -3,7 +3,6 @@ package keys
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -68,26 +67,20 @@ func (r Rules) Check() error {
 // Allowed says whether r permits the key. The error is a *RuleError.
 func (p *Public) Allowed(r Rules) error {
 	r = r.filled()
-	got := ""
+	ok := false
 	switch p.Algorithm {
 	case RSA:
 		// A size that is no multiple of 8 gains nothing and confuses devices.
-		if p.Bits >= r.RSAMin && p.Bits <= r.RSAMax && p.Bits%8 == 0 {
-			return nil
-		}
-		got = "RSA with " + strconv.Itoa(p.Bits) + " bits"
+		ok = p.Bits >= r.RSAMin && p.Bits <= r.RSAMax && p.Bits%8 == 0
 	case ECDSA:
-		if slices.Contains(r.Curves, p.Curve) {
-			return nil
-		}
-		got = p.Curve
+		ok = slices.Contains(r.Curves, p.Curve)
 	case Ed25519:
-		if r.Ed25519 {
-			return nil
-		}
-		got = "Ed25519"
+		ok = r.Ed25519
 	}
-	return &RuleError{Got: got, Want: r.describe()}
+	if !ok {
+		return &RuleError{Got: p.String(), Want: r.describe()}
+	}
+	return nil
 }
 
 // describe lists what is permitted, for people.

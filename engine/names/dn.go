@@ -100,7 +100,7 @@ func parseRDN(set cryptobyte.String, room int) (RDN, error) {
 }
 
 func parseAttribute(oid []byte, tag asn1.Tag, value []byte) (Attribute, error) {
-	dotted, ok := oidString(oid)
+	dotted, ok := OIDString(oid)
 	if !ok {
 		return Attribute{}, dnError("an attribute type is not a valid object identifier")
 	}

@@ -12,9 +12,9 @@ import (
 // maxOID bounds an object identifier: real ones stay far below.
 const maxOID = 64
 
-// oidString gives the dotted form of an object identifier's content octets
+// OIDString gives the dotted form of an object identifier's content octets
 // (X.690, Section 8.19). Arcs above 2^31-1 are refused.
-func oidString(content []byte) (string, bool) {
+func OIDString(content []byte) (string, bool) {
 	if len(content) == 0 || len(content) > maxOID {
 		return "", false
 	}

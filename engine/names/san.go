@@ -89,7 +89,7 @@ func unsupportedForm(tag asn1.Tag, value cryptobyte.String) string {
 	case asn1.Tag(tagOtherName).ContextSpecific().Constructed():
 		var oid cryptobyte.String
 		if value.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
-			if s, ok := oidString(oid); ok {
+			if s, ok := OIDString(oid); ok {
 				return "otherName " + s
 			}
 		}
@@ -101,7 +101,7 @@ func unsupportedForm(tag asn1.Tag, value cryptobyte.String) string {
 	case asn1.Tag(tagEDIPartyName).ContextSpecific().Constructed():
 		return "ediPartyName"
 	case asn1.Tag(tagRegisteredID).ContextSpecific():
-		if s, ok := oidString(value); ok {
+		if s, ok := OIDString(value); ok {
 			return "registeredID " + s
 		}
 		return "registeredID"

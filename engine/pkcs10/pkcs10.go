@@ -1,5 +1,10 @@
-// Package pkcs10 reads certification requests (RFC 2986), once for all
-// frontends, in strict DER. What it cannot read as one thing it refuses.
+// Package pkcs10 reads certification requests (PKCS #10, RFC 2986) with the
+// attributes of RFC 2985, once for all frontends. Parsing is strict DER: what
+// another reader could take for something else is refused.
+//
+// The one thing that DER asks for and Parse does not is the order of the
+// attributes, which enrollment software in the field gets wrong; nothing here
+// depends on it.
 package pkcs10
 
 import (
@@ -7,17 +12,26 @@ import (
 	"chancery/engine/names"
 )
 
+// MaxSize bounds a request before anything of it is read.
+const MaxSize = 16 << 10
+
 // Request is a parsed certification request. Treat it as read-only.
 type Request struct {
-	DER        []byte
+	DER        []byte // as it came, with the challengePassword if there is one
 	Subject    names.DN
 	Key        *keys.Public
 	Names      []names.Name // of the subjectAltName asked for
-	Extensions []Extension  // the others asked for
-	// ChallengePassword is a secret: never log it. Request shows itself
-	// without it.
+	Extensions []Extension  // the others asked for; what they are worth is policy's
+	// ChallengePassword is a secret (RFC 2985, Section 5.4.1), empty when there
+	// is none. Request shows itself without it in every form of output.
 	ChallengePassword string
 	Attributes        []string // OIDs of attributes that are not used
+
+	info      []byte // certificationRequestInfo, what is signed
+	algorithm []byte // content of signatureAlgorithm
+	signature []byte
+	head      []byte   // content of certificationRequestInfo before the attributes
+	kept      [][]byte // the attributes but for challengePassword
 }
 
 // Extension is one extension that the request asks for.
@@ -27,26 +41,38 @@ type Extension struct {
 	Value    []byte `json:"value"`
 }
 
-// Error says why a request is refused.
+// Kind classifies errors, so that a frontend can choose its protocol's code.
+type Kind string
+
+// The kinds of error.
+const (
+	Malformed    Kind = "malformed"     // not a request in DER
+	TooLarge     Kind = "too-large"     // over a cap
+	BadSubject   Kind = "bad-subject"   // the subject's name
+	BadKey       Kind = "bad-key"       // the public key
+	BadNames     Kind = "bad-names"     // subjectAltName
+	BadAttribute Kind = "bad-attribute" // an attribute or a requested extension
+	BadSignature Kind = "bad-signature" // proof of possession fails
+	BadAlgorithm Kind = "bad-algorithm" // signed with what is not accepted
+	PrivateKey   Kind = "private-key"   // a private key was sent in place of a request
+)
+
+// Error says why a request is refused and what to do. It never holds the
+// challengePassword nor any part of a private key.
 type Error struct {
-	Kind   string
+	Kind   Kind
 	Detail string
-	Err    error
+	Err    error // of package names or keys, when the fault lies there
 }
 
-func (e *Error) Error() string { return "certification request: " + e.Detail }
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return "certification request: " + e.Detail + ": " + e.Err.Error()
+	}
+	return "certification request: " + e.Detail
+}
 
-// Unwrap gives the error of the part that was at fault, if any.
+// Unwrap gives the error of the part at fault.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Parse reads a request.
-func Parse(der []byte) (*Request, error) { return nil, &Error{Kind: "unfinished"} }
-
-// CheckSignature proves that the requester holds the key.
-func (r *Request) CheckSignature() error { return &Error{Kind: "unfinished"} }
-
-// WithoutSecrets gives the request without its challengePassword.
-func (r *Request) WithoutSecrets() []byte { return r.DER }
-
-// ParsePEMOrDER finds the request in a file.
-func ParsePEMOrDER(b []byte) (der []byte, err error) { return nil, &Error{Kind: "unfinished"} }
+func malformed(detail string) error { return &Error{Kind: Malformed, Detail: detail} }
