@@ -1,0 +1,107 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func writeFile(t *testing.T, doc string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "chancery.yaml")
+	if err := os.WriteFile(file, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestSettingsNameOnlyWhatDiffers(t *testing.T) {
+	n, err := LoadNode(writeFile(t, "listen: {http: '127.0.0.1:0'}\nacme: {validation: {http_port: 5002}}\n"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultNode()
+	want.Listen.HTTP, want.ACME.Validation.HTTPPort, want.Store.Bolt = "127.0.0.1:0", 5002, &Bolt{"chancery.db"}
+	if !reflect.DeepEqual(n, want) {
+		t.Errorf("got  %+v\nwant %+v", n, want)
+	}
+	if p := n.BoltPath("/d"); p != "/d/chancery.db" {
+		t.Error(p)
+	}
+}
+
+func TestSettingsErrors(t *testing.T) {
+	for doc, want := range map[string]string{
+		"listen: {htttp: ':80'}":                        ":1:10: listen.htttp: unknown key; did you mean http?",
+		"listen:\n  admin: localhost":                   `:2:3: listen.admin: "localhost" is not HOST:PORT`,
+		"listen: {https: '127.0.0.1:99999'}":            "is not HOST:PORT",
+		"public_url: {http: 'http://pki.example.org/'}": "without a slash at its end",
+		"public_url: {https: 'http://x.example'}":       "such as https://",
+		"acme:\n  validation:\n    resolvers: [dns1]":   `:3:17: acme.validation.resolvers.0: "dns1" is not ADDRESS:PORT`,
+		"acme: {validation: {tls_port: 0}}":             "0 is not a port",
+		"proxies: [10.0.0.0/33]":                        "neither an address nor a network",
+		"store: {postgres: {dsn: x}}":                   "use store.bolt.path",
+		"log: {level: loud}":                            "is not debug",
+		"node: a b":                                     "short name",
+	} {
+		if _, err := LoadNode(writeFile(t, doc), true); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s:\ngot  %v\nwant %s", doc, err, want)
+		}
+	}
+}
+
+func TestMissingSettings(t *testing.T) {
+	if _, err := LoadNode("/nonexistent/chancery.yaml", false); err != nil {
+		t.Error(err)
+	}
+	if _, err := LoadNode("/nonexistent/chancery.yaml", true); err == nil {
+		t.Error("a file that was asked for is missing, and nobody said so")
+	}
+}
+
+func TestTheWrittenSettingsReadBack(t *testing.T) {
+	changed := DefaultNode()
+	changed.Listen.HTTPS, changed.PublicURL.HTTP, changed.Store.Bolt = ":8443", "http://pki.example.org", &Bolt{"/var/x.db"}
+	changed.ACME.Validation = Validation{HTTPPort: 5002, TLSPort: 5001, Resolvers: []string{"127.0.0.1:53"}, Networks: []string{"10.0.0.0/8"}}
+	changed.Proxies, changed.Node, changed.Log.Level = []string{"::1"}, "node-1", "debug"
+	same := DefaultNode()
+	same.Store.Bolt = &Bolt{"chancery.db"}
+	for _, n := range []Node{same, changed} {
+		doc, err := WriteNode(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := LoadNode(writeFile(t, string(doc)), true)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, doc)
+		}
+		if !reflect.DeepEqual(got, n) {
+			t.Errorf("got  %+v\nwant %+v\n%s", got, n, doc)
+		}
+	}
+}
+
+// Who takes the # away from a setting that is shown must get that setting.
+func TestTheCommentedSettingsAreSettings(t *testing.T) {
+	doc, err := WriteNode(DefaultNode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(doc)) {
+		setting := strings.TrimPrefix(line, "#")
+		if !strings.HasPrefix(setting, " ") || strings.HasPrefix(setting, "  ") {
+			line = setting // prose has one blank after its #
+		}
+		b.WriteString(line)
+	}
+	n, err := LoadNode(writeFile(t, b.String()), true)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &b)
+	}
+	if n.PublicURL.HTTP == "" || len(n.ACME.Validation.Networks) != 1 || len(n.Proxies) != 1 {
+		t.Errorf("%+v\n%s", n, &b)
+	}
+}
