@@ -1,0 +1,78 @@
+# make run      build and serve from ./chancery-data
+# make test     everything that a change must pass, set-up included, under 20 minutes
+# make test-long, test-faults, bench, lint, vuln, fmt: see below
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+DATE       ?= $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+LDFLAGS     = -s -w -X main.version=$(VERSION) -X main.date=$(DATE)
+BUILD       = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.8.0
+VULNDB      = https://vuln.go.dev
+
+# The version is in the flags above; a checkout that git does not trust builds too.
+export GOFLAGS += -buildvcs=false
+
+# The clients that interop/ drives, and the Debian packages that hold them.
+CLIENTS  = certbot lego openssl curl
+PACKAGES = certbot lego openssl curl ca-certificates
+
+# Packages with goroutines that share something run under the race detector.
+# The rest of the tests runs other processes, which it would not see into.
+RACE  = ./engine/... ./store/... ./frontends/... ./modules/... ./cmd/...
+PLAIN = ./interop/...
+
+FUZZTIME ?= 10s
+
+.PHONY: build run deps test test-long test-faults fuzz bench lint vuln fmt clean
+
+build:
+	$(BUILD) -o bin/chancery ./cmd/chancery
+
+run: build
+	bin/chancery serve
+
+# deps installs what the tests need and is not there.
+deps:
+	@.ci/deps $(CLIENTS) -- $(PACKAGES)
+
+test: deps
+	$(GO) test -timeout 10m -race $(RACE)
+	$(GO) test -timeout 15m $(PLAIN)
+
+# test-faults kills the server at every named step of Submit, many times.
+test-faults: deps
+	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'Crash|Fault' ./interop
+
+# test-long: races everywhere, long crash loops, every fuzz test, benchmarks.
+test-long: deps
+	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 120m -race ./...
+	$(MAKE) fuzz
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./engine/... ./store/... ./frontends/...
+
+# fuzz runs each FuzzXxx for FUZZTIME.
+fuzz:
+	@set -e; grep -rn --include='*_test.go' -E '^func Fuzz[A-Za-z0-9_]+\(' . | sed -E 's|^\./(.*)/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9_]+)\(.*|\1 \2|' | \
+	while read -r dir name; do echo "fuzz ./$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir"; done
+
+# bench measures the table of the README, fsync on: about ten minutes.
+bench: build
+	$(BUILD) -o bin/load ./interop/load
+	$(GO) run ./interop/bench -chancery bin/chancery -load bin/load -out bench.jsonl
+
+lint:
+	@bad=$$(git ls-files '*.go' | xargs gofmt -l); if [ -n "$$bad" ]; then echo "gofmt would change (make fmt):"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags faults ./...
+	$(GO) run $(STATICCHECK) ./...
+
+vuln:
+	@if curl -fsS -m 15 -o /dev/null $(VULNDB)/index/db.json; then $(GO) run $(GOVULNCHECK) ./...; \
+	else echo "vuln: $(VULNDB) cannot be reached from here; nothing was checked"; fi
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+clean:
+	rm -rf bin bench.jsonl
