@@ -1,13 +1,13 @@
 package tbs
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
 	"fmt"
-	"strings"
 )
 
 // An Algorithm is how a certificate authority signs. Its key decides it: there
@@ -17,7 +17,6 @@ type Algorithm struct {
 	name       string
 	hash       crypto.Hash // 0 where the message itself is signed
 	identifier string      // AlgorithmIdentifier, DER
-	size       int         // of a signature value, or of one of its two halves with ECDSA
 }
 
 // String names the algorithm as openssl does.
@@ -48,36 +47,71 @@ func AlgorithmFor(pub crypto.PublicKey) (Algorithm, error) {
 	case *ecdsa.PublicKey:
 		switch k.Curve {
 		case elliptic.P256():
-			return Algorithm{"ecdsa-with-SHA256", crypto.SHA256, identifierP256, 32}, nil
+			return algorithm(identifierP256), nil
 		case elliptic.P384():
-			return Algorithm{"ecdsa-with-SHA384", crypto.SHA384, identifierP384, 48}, nil
+			return algorithm(identifierP384), nil
 		case elliptic.P521():
-			return Algorithm{"ecdsa-with-SHA512", crypto.SHA512, identifierP521, 66}, nil
+			return algorithm(identifierP521), nil
 		}
 		return Algorithm{}, fmt.Errorf("tbs: no signature algorithm for this elliptic curve")
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
 			return Algorithm{}, fmt.Errorf("tbs: an RSA key of %d bits signs nothing here; %d are needed", k.N.BitLen(), minRSA)
 		}
-		return Algorithm{"sha256WithRSAEncryption", crypto.SHA256, identifierRSA, k.Size()}, nil
+		return algorithm(identifierRSA), nil
 	case ed25519.PublicKey:
-		return Algorithm{"ED25519", 0, identifierEd25519, ed25519.SignatureSize}, nil
+		return algorithm(identifierEd25519), nil
 	}
 	return Algorithm{}, fmt.Errorf("tbs: no signature algorithm for a key of type %T", pub)
 }
 
-// placeholder is a signature value of the right form and usual length that
+// AlgorithmOf reads an AlgorithmIdentifier. Only those that AlgorithmFor chooses
+// are known.
+func AlgorithmOf(identifier []byte) (Algorithm, bool) {
+	a := algorithm(string(identifier))
+	return a, a.name != ""
+}
+
+func algorithm(identifier string) Algorithm {
+	switch identifier {
+	case identifierP256:
+		return Algorithm{"ecdsa-with-SHA256", crypto.SHA256, identifier}
+	case identifierP384:
+		return Algorithm{"ecdsa-with-SHA384", crypto.SHA384, identifier}
+	case identifierP521:
+		return Algorithm{"ecdsa-with-SHA512", crypto.SHA512, identifier}
+	case identifierRSA:
+		return Algorithm{"sha256WithRSAEncryption", crypto.SHA256, identifier}
+	case identifierEd25519:
+		return Algorithm{"ED25519", 0, identifier}
+	}
+	return Algorithm{}
+}
+
+// placeholder is a signature value of the right form and a usual length that
 // verifies under no key.
 func (a Algorithm) placeholder() []byte {
-	filler := strings.Repeat("\x55", a.size)
 	switch a.identifier {
-	case identifierP256, identifierP384, identifierP521:
-		half := "\x02" + string(rune(a.size)) + filler // fits one octet of length, and is positive
-		body := half + half
-		if len(body) < 128 {
-			return []byte("\x30" + string(rune(len(body))) + body)
-		}
-		return append([]byte{0x30, 0x81, byte(len(body))}, body...)
+	case identifierP256:
+		return ecdsaPlaceholder(32)
+	case identifierP384:
+		return ecdsaPlaceholder(48)
+	case identifierP521:
+		return ecdsaPlaceholder(66)
+	case identifierEd25519:
+		return bytes.Repeat([]byte{0x55}, ed25519.SignatureSize)
 	}
-	return []byte(filler)
+	return bytes.Repeat([]byte{0x55}, minRSA/8)
+}
+
+// ecdsaPlaceholder is Ecdsa-Sig-Value with two positive integers of n octets.
+func ecdsaPlaceholder(n int) []byte {
+	out := appendHeader(make([]byte, 0, 2*n+8), 0x30, 2*(n+2))
+	for range 2 {
+		out = append(out, 0x02, byte(n))
+		for range n {
+			out = append(out, 0x55)
+		}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package tbs
 
 import (
-	"crypto/x509"
 	"math/bits"
 	"net/url"
 
@@ -112,17 +111,14 @@ func ExtKeyUsage(names ...string) (Extension, error) {
 	}
 	oids := make([][]byte, len(names))
 	for i, n := range names {
-		oid, err := x509.ParseOID(purposeOID(n))
-		if err != nil {
-			return Extension{}, refuse("extKeyUsage", "no purpose is called %q", n)
-		}
-		if oids[i], err = oid.MarshalBinary(); err != nil {
+		var ok bool
+		if oids[i], ok = appendOID(nil, purposeOID(n)); !ok {
 			return Extension{}, refuse("extKeyUsage", "no purpose is called %q", n)
 		}
 	}
 	return Extension{OIDExtKeyUsage, false, sequenceOf(func(b *cryptobyte.Builder) {
 		for _, oid := range oids {
-			b.AddASN1(asn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes(oid) })
+			b.AddBytes(oid)
 		}
 	})}, nil
 }

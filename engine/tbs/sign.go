@@ -91,10 +91,10 @@ func Assemble(tbs []byte, alg Algorithm, signature []byte) []byte {
 	bits := len(signature) + 1 // the octet that counts unused bits
 	body := len(tbs) + len(alg.identifier) + headerLength(bits) + bits
 	out := make([]byte, 0, headerLength(body)+body)
-	out = appendHeader(out, 0x30, body)
+	out = appendHeader(out, tagSequence, body)
 	out = append(out, tbs...)
 	out = append(out, alg.identifier...)
-	out = appendHeader(out, 0x03, bits)
+	out = appendHeader(out, tagBitString, bits)
 	out = append(out, 0)
 	return append(out, signature...)
 }
@@ -106,28 +106,4 @@ func innerAlgorithm(tbs []byte) (alg cryptobyte.String, ok bool) {
 		body.SkipOptionalASN1(tagVersion) &&
 		body.SkipASN1(asn1.INTEGER) &&
 		body.ReadASN1Element(&alg, asn1.SEQUENCE)
-}
-
-// headerLength is how many octets the tag and a length of n take.
-func headerLength(n int) int {
-	l := 2
-	if n >= 128 {
-		for ; n > 0; n >>= 8 {
-			l++
-		}
-	}
-	return l
-}
-
-func appendHeader(out []byte, tag byte, n int) []byte {
-	out = append(out, tag)
-	if n < 128 {
-		return append(out, byte(n))
-	}
-	octets := headerLength(n) - 2
-	out = append(out, 0x80|byte(octets))
-	for i := octets - 1; i >= 0; i-- {
-		out = append(out, byte(n>>(8*i)))
-	}
-	return out
 }

@@ -10,7 +10,6 @@ package tbs
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -23,9 +22,16 @@ const MaxSerial = 20
 
 const maxYear = 9999 // GeneralizedTime has four digits
 
-var (
-	tagVersion    = asn1.Tag(0).ContextSpecific().Constructed()
-	tagExtensions = asn1.Tag(3).ContextSpecific().Constructed()
+const (
+	tagInteger         = 0x02
+	tagBitString       = 0x03
+	tagOctetString     = 0x04
+	tagUTCTime         = 0x17
+	tagGeneralizedTime = 0x18
+	tagSequence        = 0x30
+
+	tagVersion    = asn1.Tag(0xa0)
+	tagExtensions = asn1.Tag(0xa3)
 )
 
 // An Extension is one extension of a certificate, its value already in DER.
@@ -66,49 +72,29 @@ func Render(c *Certificate, alg Algorithm) ([]byte, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	oids, err := c.extensionOIDs()
+	extensions, err := c.encodeExtensions()
 	if err != nil {
 		return nil, err
 	}
+	validity := appendTime(appendTime(make([]byte, 0, 40), c.NotBefore), c.NotAfter)
+	serial := magnitude(c.Serial)
 
-	b := cryptobyte.NewBuilder(make([]byte, 0, c.estimate()))
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		// RFC 5280, Section 4.1.2.1: with extensions the version is 3 (value 2).
-		b.AddASN1(tagVersion, func(b *cryptobyte.Builder) { b.AddASN1Uint64(2) })
-		b.AddASN1(asn1.INTEGER, func(b *cryptobyte.Builder) { b.AddBytes(magnitude(c.Serial)) })
-		b.AddBytes([]byte(alg.identifier))
-		b.AddBytes(c.Issuer)
-		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-			addTime(b, c.NotBefore)
-			addTime(b, c.NotAfter)
-		})
-		b.AddBytes(c.Subject)
-		b.AddBytes(c.SPKI)
-		b.AddASN1(tagExtensions, func(b *cryptobyte.Builder) {
-			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-				for i := range c.Extensions {
-					addExtension(b, oids[i], &c.Extensions[i])
-				}
-			})
-		})
-	})
-	out, err := b.Bytes()
-	if err != nil {
-		return nil, fmt.Errorf("tbs: couldn't encode: %w", err)
-	}
-	return out, nil
+	n := len("\xa0\x03\x02\x01\x02") + 2 + len(serial) + len(alg.identifier) + len(c.Issuer) + 2 + len(validity) +
+		len(c.Subject) + len(c.SPKI) + len(extensions)
+	out := appendHeader(make([]byte, 0, headerLength(n)+n), tagSequence, n)
+	// RFC 5280, Section 4.1.2.1: with extensions the version is 3 (value 2).
+	out = append(out, "\xa0\x03\x02\x01\x02"...)
+	out = append(appendHeader(out, tagInteger, len(serial)), serial...)
+	out = append(out, alg.identifier...)
+	out = append(out, c.Issuer...)
+	out = append(appendHeader(out, tagSequence, len(validity)), validity...)
+	out = append(out, c.Subject...)
+	out = append(out, c.SPKI...)
+	return append(out, extensions...), nil
 }
 
 // Digest is the hash by which a rendering is named in records.
 func Digest(tbs []byte) [32]byte { return sha256.Sum256(tbs) }
-
-func (c *Certificate) estimate() int {
-	n := 128 + len(c.Issuer) + len(c.Subject) + len(c.SPKI)
-	for i := range c.Extensions {
-		n += 32 + len(c.Extensions[i].Value)
-	}
-	return n
-}
 
 func (c *Certificate) check() error {
 	// RFC 5280, Section 4.1.2.2: positive, at most 20 octets.
@@ -150,58 +136,85 @@ func (c *Certificate) checkValidity() error {
 	return nil
 }
 
-// extensionOIDs returns the encoded identifiers of the extensions, having
-// checked what can be checked without knowing their meaning.
-func (c *Certificate) extensionOIDs() ([][]byte, error) {
+// encodeExtensions writes the field with its tag, having checked what can be
+// checked without knowing what the values mean.
+func (c *Certificate) encodeExtensions() ([]byte, error) {
 	if len(c.Extensions) == 0 {
 		return nil, refuse("extensions", "none; a version 3 certificate has some")
 	}
-	oids := make([][]byte, len(c.Extensions))
+	size := 0
+	for i := range c.Extensions {
+		size += len(c.Extensions[i].Value) + 32
+	}
+	list := make([]byte, 0, size)
+	var room [256]byte
+	oids := room[:0] // of the extensions so far, each with its header
 	for i := range c.Extensions {
 		e := &c.Extensions[i]
-		oid, err := x509.ParseOID(e.OID)
-		if err != nil {
-			return nil, refuse("extensions", "%q is no object identifier", e.OID)
+		if err := e.check(); err != nil {
+			return nil, err
 		}
-		if oids[i], err = oid.MarshalBinary(); err != nil {
+		start := len(oids)
+		var ok bool
+		if oids, ok = appendOID(oids, e.OID); !ok {
 			return nil, refuse("extensions", "%q is no object identifier", e.OID)
 		}
 		// RFC 5280, Section 4.2: one instance of a particular extension.
-		for _, earlier := range oids[:i] {
-			if bytes.Equal(earlier, oids[i]) {
-				return nil, refuse("extensions", "%s appears twice", e.OID)
-			}
+		if repeated(oids[:start], oids[start:]) {
+			return nil, refuse("extensions", "%s appears twice", e.OID)
 		}
-		body, ok := element(e.Value)
-		if !ok {
-			return nil, refuse("extensions", "value of %s is not one DER element", e.OID)
-		}
-		// RFC 5280, Section 4.2.1.6: GeneralNames holds at least one name.
-		if e.OID == OIDSubjectAltName && body.Empty() {
-			return nil, refuse("extensions", "subjectAltName has no names")
-		}
+		list = appendExtension(list, oids[start:], e)
 	}
-	return oids, nil
+	inner := headerLength(len(list)) + len(list)
+	out := appendHeader(make([]byte, 0, inner+8), byte(tagExtensions), inner)
+	out = appendHeader(out, tagSequence, len(list))
+	return append(out, list...), nil
 }
 
-func addExtension(b *cryptobyte.Builder, oid []byte, e *Extension) {
-	b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-		b.AddASN1(asn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes(oid) })
-		if e.Critical { // DEFAULT FALSE is left out in DER
-			b.AddASN1Boolean(true)
+func (e *Extension) check() error {
+	body, ok := element(e.Value)
+	if !ok {
+		return refuse("extensions", "value of %s is not one DER element", e.OID)
+	}
+	// RFC 5280, Section 4.2.1.6: GeneralNames holds at least one name.
+	if e.OID == OIDSubjectAltName && body.Empty() {
+		return refuse("extensions", "subjectAltName has no names")
+	}
+	return nil
+}
+
+// repeated looks for an element in a run of short elements.
+func repeated(run, one []byte) bool {
+	for len(run) > 0 {
+		n := 2 + int(run[1])
+		if bytes.Equal(run[:n], one) {
+			return true
 		}
-		b.AddASN1OctetString(e.Value)
-	})
+		run = run[n:]
+	}
+	return false
 }
 
-// addTime obeys RFC 5280, Section 4.1.2.5: UTCTime through 2049,
+func appendExtension(out, oid []byte, e *Extension) []byte {
+	n := len(oid) + headerLength(len(e.Value)) + len(e.Value)
+	if e.Critical {
+		n += 3
+	}
+	out = append(appendHeader(out, tagSequence, n), oid...)
+	if e.Critical { // DEFAULT FALSE is left out in DER
+		out = append(out, 0x01, 0x01, 0xff)
+	}
+	out = appendHeader(out, tagOctetString, len(e.Value))
+	return append(out, e.Value...)
+}
+
+// appendTime obeys RFC 5280, Section 4.1.2.5: UTCTime through 2049,
 // GeneralizedTime from 2050, in Zulu and with seconds.
-func addTime(b *cryptobyte.Builder, t time.Time) {
+func appendTime(out []byte, t time.Time) []byte {
 	if t = t.UTC(); t.Year() < 2050 {
-		b.AddASN1UTCTime(t)
-		return
+		return t.AppendFormat(append(out, tagUTCTime, 13), "060102150405Z")
 	}
-	b.AddASN1GeneralizedTime(t)
+	return t.AppendFormat(append(out, tagGeneralizedTime, 15), "20060102150405Z")
 }
 
 // magnitude returns the content octets of the INTEGER that v is.
