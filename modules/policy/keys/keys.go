@@ -1,0 +1,73 @@
+// Package keys is the judge of public keys: none that is known to be weak, none
+// that belongs to a CA, none that was given up as compromised.
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"chancery/engine"
+	"chancery/engine/keys"
+)
+
+// Config narrows, for every profile alike, what the profiles admit.
+type Config struct {
+	// RSAMin is the least size in bits of an RSA key. Optional; default: as the
+	// profile says.
+	RSAMin int `json:"rsa_min,omitempty"`
+
+	// Curves are the curves that are admitted, of P-256, P-384, P-521. Optional;
+	// default: as the profile says. An empty list admits none.
+	Curves []string `json:"curves,omitempty"`
+}
+
+// New makes the judge.
+func New(c Config, d engine.Deps) (engine.Judge, error) {
+	if d.Facts == nil {
+		return nil, errors.New("the engine's facts are missing")
+	}
+	rules := keys.DefaultRules()
+	rules.RSAMax = 8192 // the profile says how much is too much
+	if c.RSAMin != 0 {
+		rules.RSAMin = c.RSAMin
+	}
+	if c.Curves != nil {
+		rules.Curves = c.Curves
+	}
+	if err := rules.Check(); err != nil {
+		return nil, err
+	}
+	return judge{rules, d.Facts}.look, nil
+}
+
+type judge struct {
+	rules keys.Rules
+	facts engine.Facts
+}
+
+func (j judge) look(ctx context.Context, r *engine.Request, _ engine.Rendered) (engine.Verdict, error) {
+	key := r.Asked.Key
+	if err := key.Allowed(j.rules); err != nil {
+		return engine.Deny(engine.BadKey, "%v", err), nil
+	}
+	hash := key.Hash()
+	if j.facts.CAKey(hash) {
+		return engine.Deny(engine.BadKey, "public key: it is the key of a certificate authority; make a new key"), nil
+	}
+	why, blocked, err := j.facts.KeyBlocked(ctx, hash)
+	if err != nil {
+		return engine.Verdict{}, fmt.Errorf("asking whether the key is blocked: %w", err)
+	}
+	if blocked {
+		if why == "" {
+			why = "it was given up as compromised"
+		}
+		return engine.Deny(engine.BadKey, "public key: it may not be used again (%s); make a new key", why), nil
+	}
+	// Last, because for RSA it is the dearest.
+	if err := key.Weak(); err != nil {
+		return engine.Deny(engine.BadKey, "%v", err), nil
+	}
+	return engine.Pass(), nil
+}
