@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -95,7 +94,6 @@ var certificates = store.Table[Certificate]{
 	Name: "certificates", Version: 1,
 	Key: func(c *Certificate) string { return c.CertID.key() },
 	Indexes: []store.Index[Certificate]{
-		{Name: "serial", Keys: func(c *Certificate) []string { return []string{c.Serial} }},
 		{Name: "names", Keys: func(c *Certificate) []string {
 			var all []string
 			for _, n := range c.Names {
@@ -122,5 +120,3 @@ var ders = store.Blobs{Name: "ders"}
 var blocked = store.Blobs{Name: "blocked"}
 
 func stamp(t time.Time) string { return fmt.Sprintf("%012x", t.Unix()) }
-
-var errSerial = errors.New("no serial")

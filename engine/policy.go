@@ -96,6 +96,9 @@ type Profile struct {
 	KeyUsage    []string     `json:"key_usage,omitempty"`    // default: digitalSignature
 	ExtKeyUsage []string     `json:"eku"`                    // required, not empty
 	Approval    string       `json:"approval,omitempty"`     // none (default) or manual
+
+	usages     []string // ExtKeyUsage as OIDs
+	needsGrant bool     // also a request without names needs a grant that names the profile
 }
 
 // NameRules say which subject alternative names a profile takes. Who may have

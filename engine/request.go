@@ -32,12 +32,10 @@ type Request struct {
 	Source    Source        `json:"s"`
 	Endpoint  string        `json:"ep,omitempty"`
 	Requester Principal     `json:"q"`
-	Key       Key           `json:"-"`
-	KeyText   string        `json:"k"` // Key, in hexadecimal
+	Key       string        `json:"k"` // in hexadecimal
 	State     State         `json:"st"`
 	Form      Form          `json:"f,omitempty"` // empty: PKCS10
-	Body      [32]byte      `json:"-"`
-	BodyMAC   string        `json:"h"` // keyed hash of the whole body as it came
+	BodyMAC   string        `json:"h"`           // keyed hash of the whole body as it came
 	WantAuth  string        `json:"wa,omitempty"`
 	Want      string        `json:"wp,omitempty"` // the profile asked for
 	Claims    []Claim       `json:"c,omitempty"`
@@ -55,9 +53,11 @@ type Request struct {
 	Votes     []Vote        `json:"vo,omitempty"`
 	Cert      CertID        `json:"ce,omitzero"` // from Issuing on
 	Refusal   *Denied       `json:"de,omitempty"`
+	Reserved  []string      `json:"rs,omitempty"` // grants of which a use is reserved
 	Released  bool          `json:"rl,omitempty"` // no longer answers for its Key
 
-	Asked *Asked `json:"-"`
+	Asked  *Asked   `json:"-"` // parsed from the body
+	Grants []*Grant `json:"-"` // those that ByGrant proofs refer to and that can be used now
 }
 
 // Asked is what the body of a request asks for, parsed once. None of it is
@@ -100,7 +100,7 @@ var requests = store.Table[Request]{
 			if r.Released {
 				return nil
 			}
-			return []string{r.KeyText[:32]} // half of the hash is more than enough
+			return []string{r.Key[:32]} // half of the hash is more than enough
 		}},
 		{Name: "time", Keys: func(r *Request) []string { return []string{newestFirst(r.Received)} }},
 		{Name: "state", Keys: func(r *Request) []string { return []string{string(r.State)} }},

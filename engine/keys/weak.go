@@ -47,9 +47,9 @@ func (p *Public) Weak() error {
 	if kind := closePrimes(key.N); kind != "" {
 		return &WeakError{kind, "the two factors of the modulus are too close (CVE-2022-26320)"}
 	}
-	// A prime modulus hides nothing: its totient is known. One strong
-	// pseudoprime test costs less than verifying the request's signature
-	// twice over at 2048 bits, and a key is judged once.
+	// A prime modulus hides nothing: its totient is known. This one test
+	// costs a full exponentiation, more than all others together, so it is
+	// last; a key needs judging only once.
 	if probablyPrime(key.N) {
 		return &WeakError{WeakPrime, "the modulus is prime, not a product of two primes"}
 	}

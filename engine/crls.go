@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"math/big"
+	"strings"
+	"time"
+
+	"chancery/engine/crl"
+	"chancery/engine/ocsp"
+	"chancery/store"
+)
+
+const (
+	crlLife  = 7 * 24 * time.Hour
+	ocspLife = time.Hour
+)
+
+// A CRL is a published revocation list: complete, one for each CA key.
+type CRL struct {
+	Issuer     string    `json:"i"` // key identifier, hexadecimal
+	Number     string    `json:"n"` // decimal
+	ThisUpdate time.Time `json:"t"`
+	NextUpdate time.Time `json:"x"`
+	DER        []byte    `json:"-"`
+}
+
+var crls = store.Table[CRL]{Name: "crls", Version: 1, Key: func(c *CRL) string { return c.Issuer }}
+
+var crlDERs = store.Blobs{Name: "crlders"}
+
+// CRL returns the current revocation list of a CA key, by key identifier in
+// hexadecimal, or ErrNoCertificate.
+func (e *Engine) CRL(ctx context.Context, keyID string) (*CRL, error) {
+	if e.issuers[keyID] == nil {
+		return nil, ErrNoCertificate
+	}
+	var c *CRL
+	err := e.view(ctx, func(tx store.Tx) (err error) {
+		if c, err = crls.Get(tx, keyID); err != nil {
+			return err
+		}
+		c.DER, err = crlDERs.Get(tx, keyID)
+		return err
+	})
+	if store.Missing(err) {
+		return nil, ErrNoCertificate
+	}
+	return c, err
+}
+
+func (e *Engine) wakeCRL(keyID string) {
+	select {
+	case e.crlWake <- keyID:
+	default: // many wait already; one list holds all
+	}
+}
+
+// publishCRL makes the next list of a CA key and commits it. Its number is
+// greater than any before, through restarts and clock jumps.
+func (e *Engine) publishCRL(ctx context.Context, is *issuer) error {
+	if is.Key == nil {
+		return nil
+	}
+	for {
+		err := e.tryPublishCRL(ctx, is)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer) error {
+	now := e.now().Truncate(time.Second)
+	next := &CRL{Issuer: is.keyID, ThisUpdate: now}
+	var last *CRL
+	err := e.view(ctx, func(tx store.Tx) (err error) {
+		last, err = crls.Get(tx, is.keyID)
+		if store.Missing(err) {
+			last, err = &CRL{Number: "0"}, nil
+		} else if err != nil {
+			return err
+		}
+		number, err := nextNumber(last, now)
+		if err != nil {
+			return err
+		}
+		if next.ThisUpdate.Before(last.ThisUpdate) {
+			next.ThisUpdate = last.ThisUpdate
+		}
+		next.Number, next.NextUpdate = number.String(), next.ThisUpdate.Add(crlLife)
+		if next.NextUpdate.After(is.cert.NotAfter) {
+			next.NextUpdate = is.cert.NotAfter
+		}
+		next.DER, err = crl.Build(is.cert, is.Key, number, next.ThisUpdate, next.NextUpdate, entries(tx, is.keyID, last.ThisUpdate))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("making the CRL of %s: %w", is.Authority, err)
+	}
+	e.fault("crl-signed")
+	return e.update(ctx, func(tx store.Tx) error {
+		old, err := crls.Get(tx, is.keyID)
+		switch {
+		case store.Missing(err) && last.Number == "0":
+			err = crls.Insert(tx, next)
+		case err == nil && old.Number == last.Number:
+			err = crls.Put(tx, old, next)
+		case err == nil:
+			err = errMoved
+		}
+		if err != nil {
+			return err
+		}
+		return crlDERs.Put(tx, is.keyID, next.DER)
+	})
+}
+
+// nextNumber is max(last + 1, seconds since 1970), so that a store that was put
+// back still goes on upwards.
+func nextNumber(last *CRL, now time.Time) (*big.Int, error) {
+	n, ok := new(big.Int).SetString(last.Number, 10)
+	if !ok {
+		return nil, fmt.Errorf("%w: the CRL number %q", store.ErrCorrupt, last.Number)
+	}
+	n.Add(n, big.NewInt(1))
+	if unix := big.NewInt(now.Unix()); unix.Cmp(n) > 0 {
+		n = unix
+	}
+	return n, nil
+}
+
+// entries yields what a CA key revoked. One that expired stays until a list was
+// made after it expired (RFC 5280, Section 3.3).
+func entries(tx store.Tx, keyID string, last time.Time) iter.Seq2[crl.Entry, error] {
+	return func(yield func(crl.Entry, error) bool) {
+		for c, err := range certificates.By(tx, "revoked", keyID, "") {
+			var en crl.Entry
+			if err == nil {
+				if c.NotAfter.Before(last) {
+					continue
+				}
+				en = crl.Entry{At: c.RevokedAt, Reason: c.Reason}
+				en.Serial, err = serialBytes(c.Serial)
+			}
+			if !yield(en, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func serialBytes(s string) ([]byte, error) {
+	if len(s)%2 == 1 {
+		s = "0" + s
+	}
+	return hex.DecodeString(s)
+}
+
+// runCRLs keeps every list of this node's keys current: at start, within a
+// second of a revocation, and when half of its life has passed.
+func (e *Engine) runCRLs(ctx context.Context) {
+	look := time.NewTicker(time.Minute)
+	defer look.Stop()
+	e.refreshCRLs(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+			e.refreshCRLs(ctx)
+		case id := <-e.crlWake:
+			wake := map[string]bool{id: true}
+			for len(e.crlWake) > 0 {
+				wake[<-e.crlWake] = true
+			}
+			for id := range wake {
+				e.publishAndLog(ctx, e.issuers[id])
+			}
+		}
+	}
+}
+
+func (e *Engine) refreshCRLs(ctx context.Context) {
+	for id, is := range e.issuers {
+		c, err := e.CRL(ctx, id)
+		if err != nil && !errors.Is(err, ErrNoCertificate) {
+			e.Log.ErrorContext(ctx, "reading a CRL", "authority", is.Authority, "err", err)
+			continue
+		}
+		stale := c == nil || e.now().After(c.ThisUpdate.Add(c.NextUpdate.Sub(c.ThisUpdate)/2))
+		if !stale {
+			stale = e.missesRevocation(ctx, c)
+		}
+		if stale {
+			e.publishAndLog(ctx, is)
+		}
+	}
+}
+
+// missesRevocation reports whether a certificate was revoked after the list was
+// made: the process died in between, or another node revoked it.
+func (e *Engine) missesRevocation(ctx context.Context, c *CRL) bool {
+	misses := false
+	err := e.view(ctx, func(tx store.Tx) error {
+		misses = false
+		s, err := settings.Get(tx, "revoked-"+c.Issuer)
+		if store.Missing(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		misses = strings.Trim(string(s.Value), `"`) >= stampMilli(c.ThisUpdate)
+		return nil
+	})
+	return err != nil || misses
+}
+
+// noteRevocation remembers when a CA key last revoked something, or released it.
+func noteRevocation(tx store.Tx, keyID string, now time.Time) error {
+	next := &setting{"revoked-" + keyID, []byte(`"` + stampMilli(now) + `"`)}
+	old, err := settings.Get(tx, next.Name)
+	if store.Missing(err) {
+		return settings.Insert(tx, next)
+	} else if err != nil {
+		return err
+	}
+	return settings.Put(tx, old, next)
+}
+
+func stampMilli(t time.Time) string { return fmt.Sprintf("%014x", t.UnixMilli()) }
+
+func (e *Engine) publishAndLog(ctx context.Context, is *issuer) {
+	if is == nil {
+		return
+	}
+	if err := e.publishCRL(ctx, is); err != nil && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "a CRL could not be published; the last one stays until it ends", "authority", is.Authority, "err", err)
+	}
+}
+
+// An OCSPAnswer is a DER response and, if it is a successful one, its times for
+// cache headers.
+type OCSPAnswer struct {
+	DER        []byte
+	ThisUpdate time.Time // zero in error responses
+	NextUpdate time.Time
+}
+
+// OCSP answers a request from the live rows (RFC 6960). Hostile input gives an
+// OCSP error response. A serial that was never issued is unknown, never good.
+func (e *Engine) OCSP(ctx context.Context, request []byte) OCSPAnswer {
+	req, err := ocsp.ParseRequest(request)
+	if err != nil {
+		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.MalformedRequest)}
+	}
+	is := e.issuerOf(req)
+	if is == nil {
+		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.Unauthorized)} // RFC 5019, Section 2.2.3
+	}
+	if is.Key == nil {
+		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
+	}
+	now := e.now().Truncate(time.Second)
+	res := &ocsp.Response{ProducedAt: now, Nonce: req.Nonce, Responder: is.cert}
+	err = e.view(ctx, func(tx store.Tx) error {
+		res.Statuses = nil
+		for _, id := range req.IDs {
+			s, err := status(tx, is, id)
+			if err != nil {
+				return err
+			}
+			s.ThisUpdate, s.NextUpdate = now, now.Add(ocspLife)
+			res.Statuses = append(res.Statuses, s)
+		}
+		return nil
+	})
+	if err == nil {
+		var der []byte
+		if der, err = ocsp.Sign(res, is.Key); err == nil {
+			return OCSPAnswer{der, now, now.Add(ocspLife)}
+		}
+	}
+	e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
+	return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
+}
+
+// issuerOf finds the CA key that all identifiers of a request belong to.
+func (e *Engine) issuerOf(req *ocsp.Request) *issuer {
+	for _, is := range e.issuers {
+		all := true
+		for i := range req.IDs {
+			all = all && is.ocsp.Issued(&req.IDs[i])
+		}
+		if all && len(req.IDs) > 0 {
+			return is
+		}
+	}
+	return nil
+}
+
+func status(tx store.Tx, is *issuer, id ocsp.CertID) (ocsp.Status, error) {
+	s := ocsp.Status{ID: id, State: ocsp.Unknown}
+	c, err := certificates.Get(tx, NewCertID(is.cert.SubjectKeyId, id.Serial).key())
+	if store.Missing(err) {
+		return s, nil
+	} else if err != nil {
+		return s, err
+	}
+	switch c.Status {
+	case Good:
+		s.State = ocsp.Good
+	case Held, Revoked:
+		s.State, s.RevokedAt, s.Reason = ocsp.Revoked, c.RevokedAt, c.Reason
+	}
+	return s, nil
+}

@@ -1,0 +1,172 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"crypto/x509"
+
+	"chancery/engine/keys"
+	"chancery/engine/tbs"
+	"chancery/store"
+)
+
+// abandonAfter is how old an intent may be that is still signed. After that
+// nobody waits for it, and its serial is listed as revoked.
+const abandonAfter = 15 * time.Minute
+
+// issue signs the stored bytes of a decided request, and no others, and commits
+// the certificate with the events that exits are told. After a crash it signs
+// the same bytes again; file keys then make the very same certificate, and where
+// a token makes another signature the first to be committed wins.
+func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition, error) {
+	is := e.issuers[r.Cert.Issuer]
+	if is == nil || is.Key == nil {
+		return Pended{r.ID, 15 * time.Second}, nil // another node holds the key; Run there goes on
+	}
+	var raw []byte
+	if err := e.view(ctx, func(tx store.Tx) (err error) {
+		raw, err = tbss.Get(tx, r.ID)
+		return err
+	}); err != nil {
+		if store.Missing(err) {
+			return nil, errMoved // somebody else finished
+		}
+		return nil, err
+	}
+	e.fault("before-signing")
+	der, err := tbs.Sign(raw, is.alg, is.Key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: signing request %s: %w", ErrUndecided, r.ID, err)
+	}
+	e.fault("signed")
+	if err := e.commitCertificate(ctx, set, r, der); err != nil {
+		return nil, err
+	}
+	e.fault("certificate-committed")
+	return e.issued(r, der), nil
+}
+
+func (e *Engine) issued(r *Request, der []byte) Disposition {
+	var chain [][]byte
+	if is := e.issuers[r.Cert.Issuer]; is != nil {
+		chain = is.chain
+	}
+	return Issued{RequestID: r.ID, ID: r.Cert, Cert: der, Chain: chain}
+}
+
+// commitCertificate writes everything that makes a certificate exist: its row,
+// its bytes, the end of its request, and the deliveries to exits.
+func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, der []byte) error {
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fmt.Errorf("the signed certificate does not parse: %w", err)
+	}
+	row, err := e.certificateRow(r, c)
+	if err != nil {
+		return err
+	}
+	var queued []*Delivery
+	err = e.update(ctx, func(tx store.Tx) error {
+		now := e.now()
+		old, err := requests.Get(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if old.State != Issuing {
+			return errMoved
+		}
+		next := *old
+		next.State, next.Ended = StateIssued, now
+		if err := requests.Put(tx, old, &next); err != nil {
+			return err
+		}
+		if err := certificates.Insert(tx, row); err != nil {
+			return err
+		}
+		if err := ders.Insert(tx, row.key(), der); err != nil {
+			return err
+		}
+		if err := tbss.Delete(tx, r.ID); err != nil {
+			return err
+		}
+		if err := spendGrants(tx, &next); err != nil {
+			return err
+		}
+		queued, err = e.announce(tx, set, EventIssued, &next, now)
+		return err
+	})
+	if errors.Is(err, store.ErrExists) {
+		return fmt.Errorf("serial number %s exists already: %w", r.Cert.Serial, err)
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range queued {
+		d.cert, d.der = row, der
+	}
+	e.hand(queued)
+	return nil
+}
+
+func (e *Engine) certificateRow(r *Request, c *x509.Certificate) (*Certificate, error) {
+	all, subject, err := certificateNames(c)
+	if err != nil {
+		return nil, err
+	}
+	key, err := keys.Parse(c.RawSubjectPublicKeyInfo)
+	if err != nil {
+		return nil, err
+	}
+	return &Certificate{
+		CertID: r.Cert, Status: Good, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Subject: subject.String(), Names: all,
+		SPKI: hashText(key), Requester: r.Requester, Profile: r.Profile, Authority: e.issuers[r.Cert.Issuer].Authority, Request: r.ID,
+	}, nil
+}
+
+// abandon gives up an intent that nobody waits for any more: a signature of it
+// may exist, so its serial is listed as revoked.
+func (e *Engine) abandon(ctx context.Context, r *Request) error {
+	is := e.issuers[r.Cert.Issuer]
+	if is == nil || is.Key == nil {
+		return nil
+	}
+	err := e.update(ctx, func(tx store.Tx) error {
+		now := e.now()
+		old, err := requests.Get(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if old.State != Issuing {
+			return errMoved
+		}
+		raw, err := tbss.Get(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		c, err := x509.ParseCertificate(tbs.Twin(raw, is.alg))
+		if err != nil {
+			return err
+		}
+		row, err := e.certificateRow(old, c)
+		if err != nil {
+			return err
+		}
+		row.Status, row.RevokedAt, row.RevokedBy, row.Reason = Revoked, now, "chancery: interrupted before it was finished", 5
+		next := *old
+		next.State, next.Ended, next.Released = StateAbandoned, now, true
+		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), tbss.Delete(tx, r.ID), giveBackGrants(tx, &next), noteRevocation(tx, row.Issuer, now))
+	})
+	if err == nil {
+		e.wakeCRL(r.Cert.Issuer)
+	}
+	return err
+}
+
+func hashText(k *keys.Public) string {
+	h := k.Hash()
+	return hex.EncodeToString(h[:])
+}

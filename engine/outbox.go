@@ -1,0 +1,335 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"chancery/store"
+)
+
+// A Delivery is an event that one exit has yet to take. It is written with the
+// change that it tells of, and refers to it; what the exit is told is made from
+// the rows when it is told.
+type Delivery struct {
+	Event    string    `json:"e"` // id
+	Kind     EventKind `json:"k"`
+	At       time.Time `json:"a"`
+	Request  string    `json:"r"`
+	Status   Status    `json:"s,omitempty"`
+	Reason   string    `json:"re,omitempty"`
+	Exit     string    `json:"x"`
+	Due      time.Time `json:"d"` // when it may be told; while it is told, the end of the lease
+	Attempts int       `json:"n,omitempty"`
+	LastErr  string    `json:"l,omitempty"`
+	Parked   bool      `json:"p,omitempty"` // given up; waits for an operator
+
+	cert *Certificate // known to the process that wrote it
+	der  []byte
+}
+
+var deliveries = store.Table[Delivery]{
+	Name: "deliveries", Version: 1,
+	Key: func(d *Delivery) string { return d.Event + "/" + d.Exit },
+	Indexes: []store.Index[Delivery]{
+		{Name: "due", Keys: func(d *Delivery) []string {
+			if d.Parked {
+				return nil
+			}
+			return []string{d.Exit + "/" + stamp(d.Due)}
+		}},
+		{Name: "parked", Keys: func(d *Delivery) []string {
+			if !d.Parked {
+				return nil
+			}
+			return []string{d.Exit}
+		}},
+	},
+}
+
+const (
+	leaseTime   = 30 * time.Second
+	maxAttempts = 12
+	maxBackoff  = 6 * time.Hour
+	batchSize   = 256
+)
+
+// announce writes a delivery for every exit that wants the event, leased to this
+// process, into the transaction that makes the event true. The caller hands them
+// over once it committed.
+func (e *Engine) announce(tx store.Tx, set *setup, kind EventKind, r *Request, now time.Time) ([]*Delivery, error) {
+	id := r.ID + "." + string(kind)
+	if kind == EventPending { // may happen again
+		id = fmt.Sprintf("%s.%012x", id, now.UnixMilli())
+	}
+	var all []*Delivery
+	for _, exit := range set.wants[kind] {
+		d := &Delivery{Event: id, Kind: kind, At: now, Request: r.ID, Exit: exit, Due: now.Add(leaseTime)}
+		if err := deliveries.Insert(tx, d); err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+// announceStatus is announce for a change of a certificate's status.
+func (e *Engine) announceStatus(tx store.Tx, set *setup, c *Certificate, reason string, now time.Time) ([]*Delivery, error) {
+	var all []*Delivery
+	for _, exit := range set.wants[EventRevoked] {
+		d := &Delivery{
+			Event: fmt.Sprintf("%s.revoked.%012x", c.Request, now.UnixMilli()), Kind: EventRevoked, At: now, Request: c.Request,
+			Status: c.Status, Reason: reason, Exit: exit, Due: now.Add(leaseTime),
+		}
+		if err := deliveries.Insert(tx, d); err != nil {
+			return nil, err
+		}
+		all = append(all, d)
+	}
+	return all, nil
+}
+
+// hand gives committed deliveries to the exits' queues. One that is full finds
+// them in the store when their lease ends.
+func (e *Engine) hand(all []*Delivery) {
+	for _, d := range all {
+		if q, ok := e.deliver.Load(d.Exit); ok {
+			select {
+			case q.(chan *Delivery) <- d:
+			default:
+			}
+		}
+	}
+}
+
+// runExit tells one exit, until ctx is done: what is handed over, and what is
+// found due in the store. Exits do not wait for one another.
+func (e *Engine) runExit(ctx context.Context, o Outlet) {
+	queue := make(chan *Delivery, 4*batchSize)
+	e.deliver.Store(o.Name, queue)
+	defer e.deliver.CompareAndDelete(o.Name, queue)
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	// What an earlier process of this store leased to itself is due at once,
+	// where there is only one process.
+	grace := time.Duration(0)
+	if e.sole() {
+		grace = leaseTime
+	}
+	for {
+		due, err := e.due(ctx, o.Name, grace)
+		if err != nil && ctx.Err() == nil {
+			e.Log.ErrorContext(ctx, "looking for events to deliver", "exit", o.Name, "err", err)
+		}
+		grace = 0
+		if len(due) > 0 {
+			e.tellAll(ctx, o, due)
+			continue
+		}
+		if !e.takeQueued(ctx, o, queue, look.C) {
+			return
+		}
+	}
+}
+
+// takeQueued tells what is handed over until it is time to look into the store,
+// and reports false when ctx is done.
+func (e *Engine) takeQueued(ctx context.Context, o Outlet, queue chan *Delivery, look <-chan time.Time) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-look:
+			return true
+		case d := <-queue:
+			batch := []*Delivery{d}
+			for len(batch) < batchSize && len(queue) > 0 {
+				batch = append(batch, <-queue)
+			}
+			e.tellAll(ctx, o, batch)
+		}
+	}
+}
+
+// due leases deliveries whose time has come.
+func (e *Engine) due(ctx context.Context, exit string, grace time.Duration) ([]*Delivery, error) {
+	now := e.now()
+	var found []*Delivery
+	if err := e.view(ctx, func(tx store.Tx) error {
+		found = nil
+		for d, err := range deliveries.Range(tx, "due", exit+"/", exit+"/"+stamp(now.Add(grace+time.Second))) {
+			if err != nil {
+				return err
+			}
+			if found = append(found, d); len(found) == batchSize {
+				break
+			}
+		}
+		return nil
+	}); err != nil || len(found) == 0 {
+		return nil, err
+	}
+	var leased []*Delivery
+	err := e.update(ctx, func(tx store.Tx) error {
+		leased = nil
+		for _, f := range found {
+			old, err := deliveries.Get(tx, deliveries.Key(f))
+			if store.Missing(err) || err == nil && !old.Due.Equal(f.Due) {
+				continue // another node was faster
+			} else if err != nil {
+				return err
+			}
+			next := *old
+			next.Due = now.Add(leaseTime)
+			if err := deliveries.Put(tx, old, &next); err != nil {
+				return err
+			}
+			leased = append(leased, &next)
+		}
+		return nil
+	})
+	return leased, err
+}
+
+// tellAll tells a batch of events, a few at the same time, and settles all of
+// them in one commit.
+func (e *Engine) tellAll(ctx context.Context, o Outlet, batch []*Delivery) {
+	const atOnce = 4
+	errs := make([]error, len(batch))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range min(atOnce, len(batch)) {
+		wg.Go(func() {
+			for i := range next {
+				errs[i] = e.tell(ctx, o.Exit, batch[i])
+			}
+		})
+	}
+	for i := range batch {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	e.fault("told")
+	if err := e.settleDeliveries(context.WithoutCancel(ctx), batch, errs); err != nil {
+		e.Log.ErrorContext(ctx, "noting deliveries; they will be told again", "exit", o.Name, "err", err)
+	}
+}
+
+func (e *Engine) tell(ctx context.Context, x Exit, d *Delivery) error {
+	ev, err := e.event(ctx, d)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaseTime-5*time.Second)
+	defer cancel()
+	return x.Tell(ctx, *ev)
+}
+
+// settleDeliveries forgets what was taken, and puts off what was not: twice as
+// long each time, until it is parked for an operator.
+func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs []error) error {
+	return e.update(ctx, func(tx store.Tx) error {
+		now := e.now()
+		for i, d := range batch {
+			old, err := deliveries.Get(tx, deliveries.Key(d))
+			if store.Missing(err) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			if errs[i] == nil {
+				if err := deliveries.Delete(tx, old); err != nil {
+					return err
+				}
+				continue
+			}
+			next := *old
+			next.Attempts++
+			next.LastErr = errs[i].Error()
+			next.Due = now.Add(min(time.Second<<min(next.Attempts, 20), maxBackoff))
+			if next.Parked = next.Attempts >= maxAttempts; next.Parked {
+				e.Log.ErrorContext(ctx, "exit gave up on an event; replay it when the exit works again", "exit", d.Exit, "event", d.Event, "err", errs[i])
+			} else {
+				e.Log.WarnContext(ctx, "exit did not take an event", "exit", d.Exit, "event", d.Event, "attempt", next.Attempts, "err", errs[i])
+			}
+			if err := deliveries.Put(tx, old, &next); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// event is what an exit is told: a projection of the rows, without anything
+// secret.
+func (e *Engine) event(ctx context.Context, d *Delivery) (*Event, error) {
+	r, err := e.Request(ctx, d.Request)
+	if err != nil {
+		return nil, fmt.Errorf("request %s of event %s: %w", d.Request, d.Event, err)
+	}
+	ev := &Event{
+		ID: d.Event, Kind: d.Kind, At: d.At, RequestID: r.ID, Source: r.Source, Endpoint: r.Endpoint, Requester: r.Requester,
+		Profile: r.Profile, Status: d.Status, Reason: d.Reason,
+	}
+	if d.Kind == EventDenied && r.Refusal != nil {
+		ev.Reason, ev.Detail = string(r.Refusal.Reason), r.Refusal.Detail
+	}
+	if r.State != StateIssued || d.Kind == EventPending {
+		return ev, nil
+	}
+	c, der := d.cert, d.der
+	if c == nil {
+		if c, der, err = e.Certificate(ctx, r.Cert); err != nil {
+			return nil, err
+		}
+	}
+	ev.Authority, ev.Issuer, ev.Serial, ev.Subject, ev.Names = c.Authority, c.Issuer, c.Serial, c.Subject, c.Names
+	ev.NotBefore, ev.NotAfter, ev.DER = c.NotBefore, c.NotAfter, der
+	return ev, nil
+}
+
+// ReplayDeliveries lets an exit be told again what was parked, and returns how
+// many events that is.
+func (e *Engine) ReplayDeliveries(ctx context.Context, a Actor, exit string) (int, error) {
+	if err := a.Require(Operator, Admin); err != nil {
+		return 0, err
+	}
+	var parked []*Delivery
+	if err := e.view(ctx, func(tx store.Tx) error {
+		parked = nil
+		for d, err := range deliveries.By(tx, "parked", exit, "") {
+			if err != nil {
+				return err
+			}
+			parked = append(parked, d)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	n := 0
+	for len(parked) > 0 {
+		batch := parked[:min(batchSize, len(parked))]
+		parked = parked[len(batch):]
+		done := 0
+		if err := e.update(ctx, func(tx store.Tx) error {
+			done = 0
+			for _, p := range batch {
+				if _, err := deliveries.Change(tx, deliveries.Key(p), func(d *Delivery) error {
+					d.Parked, d.Attempts, d.Due = false, 0, e.now()
+					return nil
+				}); err != nil && !store.Missing(err) {
+					return err
+				}
+				done++
+			}
+			return nil
+		}); err != nil {
+			return n, err
+		}
+		n += done
+	}
+	return n, e.update(ctx, func(tx store.Tx) error { return e.audit(tx, a, "replay", exit, fmt.Sprint(n)) })
+}

@@ -1,0 +1,207 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"chancery/store"
+)
+
+// Run resumes what a crash interrupted, delivers events, publishes CRLs and
+// deletes what retention says, until ctx is done. It returns when all of it has
+// stopped. Only one Run runs at a time; after Use gave other exits, end it and
+// run it again.
+func (e *Engine) Run(ctx context.Context) error {
+	e.runMutex.Lock()
+	defer e.runMutex.Unlock()
+	set := e.setup.Load()
+	var wg sync.WaitGroup
+	for _, o := range set.Exits {
+		wg.Go(func() { e.runExit(ctx, o) })
+	}
+	wg.Go(func() { e.runCRLs(ctx) })
+	wg.Go(func() {
+		// What an earlier process left in the middle is nobody else's, where there
+		// is only one process; elsewhere another node may be at it right now.
+		if e.sole() {
+			e.resumeStale(ctx, 0)
+		}
+		every(ctx, 5*time.Second, func(ctx context.Context) { e.resumeStale(ctx, staleAfter) })
+	})
+	wg.Go(func() { every(ctx, 10*time.Minute, e.purge) })
+	wg.Wait()
+	return ctx.Err()
+}
+
+func every(ctx context.Context, d time.Duration, fn func(context.Context)) {
+	t := time.NewTicker(d)
+	defer t.Stop()
+	for {
+		fn(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// staleAfter is how long a request is left to the Submit that works on it.
+const staleAfter = 15 * time.Second
+
+// sole reports whether this is the only process on the store.
+func (e *Engine) sole() bool {
+	s, ok := e.DB.(interface{ Sole() bool })
+	return ok && s.Sole()
+}
+
+// resumeStale advances requests that were left in the middle longer than min ago.
+func (e *Engine) resumeStale(ctx context.Context, min time.Duration) {
+	for _, state := range []State{Received, Issuing} {
+		var stale []*Request
+		if err := e.view(ctx, func(tx store.Tx) error {
+			stale = nil
+			for r, err := range requests.By(tx, "state", string(state), "") {
+				if err != nil {
+					return err
+				}
+				if e.now().Sub(r.Received) >= min {
+					stale = append(stale, r)
+				}
+				if len(stale) == batchSize {
+					break
+				}
+			}
+			return nil
+		}); err != nil {
+			e.Log.ErrorContext(ctx, "looking for interrupted requests", "err", err)
+			continue
+		}
+		for _, r := range stale {
+			if ctx.Err() != nil {
+				return
+			}
+			if err := e.resumeOne(ctx, r); err != nil {
+				e.Log.WarnContext(ctx, "an interrupted request cannot go on yet", "request", r.ID, "err", err)
+			}
+		}
+	}
+}
+
+func (e *Engine) resumeOne(ctx context.Context, r *Request) error {
+	if r.State == Issuing && e.now().Sub(r.Received) > abandonAfter {
+		return e.abandon(ctx, r)
+	}
+	_, err := e.resume(ctx, r)
+	return err
+}
+
+// purge deletes trails that are older than retention says.
+func (e *Engine) purge(ctx context.Context) {
+	keep := e.setup.Load().Policy.Retention.Trails.or(365 * 24 * time.Hour)
+	before := e.now().Add(-keep)
+	after := ""
+	for ctx.Err() == nil {
+		var old []*trail
+		seen := 0
+		err := e.view(ctx, func(tx store.Tx) error {
+			old, seen = nil, 0
+			for t, err := range trails.All(tx, after, "") {
+				if err != nil {
+					return err
+				}
+				seen++
+				after = trails.Key(t) + "\x00"
+				if t.At.Before(before) {
+					old = append(old, t)
+				}
+				if seen == 4*batchSize {
+					break
+				}
+			}
+			return nil
+		})
+		if err == nil && len(old) > 0 {
+			err = e.update(ctx, func(tx store.Tx) error {
+				for _, t := range old {
+					if err := trails.Delete(tx, t); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			e.Log.ErrorContext(ctx, "purging trails", "err", err)
+			return
+		}
+		if seen < 4*batchSize {
+			return
+		}
+	}
+}
+
+// A Health is what monitoring wants to know.
+type Health struct {
+	Policy     string               // version in use
+	Pending    int                  // requests that wait for officers; counted up to 10,000
+	Waiting    int                  // deliveries that some exit has not taken yet; likewise
+	Parked     int                  // deliveries given up on, waiting for an operator; likewise
+	CRLs       map[string]time.Time // nextUpdate by key identifier
+	Frozen     []Freeze
+	Founder    *Founder
+	FounderNow bool // the founder's credential still holds its roles
+}
+
+// Health reads the figures for status and metrics.
+func (e *Engine) Health(ctx context.Context) (*Health, error) {
+	h := &Health{CRLs: map[string]time.Time{}}
+	set := e.setup.Load()
+	if set == nil {
+		return nil, ErrUndecided
+	}
+	h.Policy = set.version
+	err := e.view(ctx, func(tx store.Tx) error {
+		h.Pending, h.Waiting, h.Parked = 0, 0, 0
+		for _, err := range requests.By(tx, "state", string(Pending), "") {
+			if err != nil {
+				return err
+			}
+			if h.Pending++; h.Pending == 10_000 {
+				break
+			}
+		}
+		for d, err := range deliveries.All(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			if d.Parked {
+				h.Parked++
+			} else {
+				h.Waiting++
+			}
+			if h.Parked+h.Waiting == 10_000 {
+				break
+			}
+		}
+		for id := range e.issuers {
+			c, err := crls.Get(tx, id)
+			if store.Missing(err) {
+				continue
+			} else if err != nil {
+				return err
+			}
+			h.CRLs[id] = c.NextUpdate
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if h.Frozen, err = e.Freezes(ctx); err != nil {
+		return nil, err
+	}
+	h.Founder, h.FounderNow, err = e.Founder(ctx)
+	return h, err
+}

@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"chancery/store"
+)
+
+// policies holds every version of the policy document, under its version.
+var policies = store.Blobs{Name: "policies"}
+
+// Check reports everything about the document that an engine would refuse.
+func (p *Policy) Check() error {
+	var errs []error
+	if len(p.Authorities) == 0 {
+		errs = append(errs, errors.New("authorities: at least one is required, such as main: {}"))
+	}
+	if _, ok := p.Authorities[ManagementAuthority]; ok {
+		errs = append(errs, fmt.Errorf("authorities.%s is Chancery's own", ManagementAuthority))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
+		pr := p.Profiles[name]
+		if strings.HasPrefix(name, "chancery-") {
+			errs = append(errs, fmt.Errorf("profiles.%s: names that begin with chancery- are Chancery's own", name))
+		}
+		errs = append(errs, pr.check(name))
+		if _, ok := p.Authorities[p.authority(&pr)]; !ok {
+			errs = append(errs, fmt.Errorf("profiles.%s: there is no authority %q under authorities", name, p.authority(&pr)))
+		}
+	}
+	for s := range p.Frontends {
+		if !slices.Contains([]Source{ACME, SCEP, EST, Native}, s) {
+			errs = append(errs, fmt.Errorf("frontends.%s: there is no such frontend; there are acme, scep, est, native", s))
+		}
+	}
+	return errors.Join(append(errs, checkRoles(p.Roles))...)
+}
+
+// authority is who issues a profile: the one it names, or the only one, or main.
+func (p *Policy) authority(pr *Profile) string {
+	if pr.Authority != "" {
+		return pr.Authority
+	}
+	if len(p.Authorities) == 1 {
+		for name := range p.Authorities {
+			return name
+		}
+	}
+	return "main"
+}
+
+// EffectiveProfiles are the document's profiles with their defaults filled in,
+// and Chancery's own.
+func (p *Policy) EffectiveProfiles() (map[string]Profile, error) {
+	all := ownProfiles()
+	for name, pr := range p.Profiles {
+		all[name] = pr
+	}
+	for name, pr := range all {
+		if err := pr.check(name); err != nil {
+			return nil, err
+		}
+		pr.Authority = p.authority(&pr)
+		all[name] = pr
+	}
+	return all, nil
+}
+
+// Use checks the setup and decides with it from now on. Its policy document is
+// recorded as the active version, if it was not before. Requests under way end
+// with the setup that they began with.
+func (e *Engine) Use(ctx context.Context, s Setup, by string) (version string, err error) {
+	if err := s.Policy.Check(); err != nil {
+		return "", err
+	}
+	next := &setup{Setup: s, wants: map[EventKind][]string{}}
+	if next.profiles, err = s.Policy.EffectiveProfiles(); err != nil {
+		return "", err
+	}
+	for name := range s.Policy.Authorities {
+		if e.current[name] == nil {
+			return "", fmt.Errorf("authorities.%s has no CA key here: make it with init first", name)
+		}
+	}
+	if len(s.Shapers) == 0 {
+		return "", errors.New("policy.shape is empty: nothing would say what a certificate holds")
+	}
+	for _, st := range s.Shapers {
+		next.waits = next.waits || st.Waits
+	}
+	for _, st := range s.Judges {
+		next.waits = next.waits || st.Waits
+	}
+	for _, o := range s.Exits {
+		for _, k := range o.Exit.Wants() {
+			next.wants[k] = append(next.wants[k], o.Name)
+		}
+	}
+	if next.version, err = e.activate(ctx, &s.Policy, by); err != nil {
+		return "", err
+	}
+	e.setup.Store(next)
+	return next.version, nil
+}
+
+// activate records the document as the active version, with what changed.
+func (e *Engine) activate(ctx context.Context, p *Policy, by string) (string, error) {
+	doc, version, err := p.Canonical()
+	if err != nil {
+		return "", err
+	}
+	var before string
+	err = e.view(ctx, func(tx store.Tx) error {
+		s, err := settings.Get(tx, "policy")
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(s.Value, &before)
+	})
+	if err != nil && !store.Missing(err) || before == version {
+		return version, err
+	}
+	value, err := json.Marshal(version)
+	if err != nil {
+		return "", err
+	}
+	return version, e.update(ctx, func(tx store.Tx) error {
+		if err := policies.Put(tx, version, doc); err != nil {
+			return err
+		}
+		old, err := settings.Get(tx, "policy")
+		if store.Missing(err) {
+			err = settings.Insert(tx, &setting{"policy", value})
+		} else if err == nil {
+			err = settings.Put(tx, old, &setting{"policy", value})
+		}
+		if err != nil {
+			return err
+		}
+		was, err := policies.Get(tx, before)
+		if err != nil && before != "" {
+			return err
+		}
+		return e.audit(tx, Actor{Person: by, Via: "apply"}, "policy", version, strings.Join(changes(was, doc), "; "))
+	})
+}
+
+// PolicyDocument returns the canonical form of the policy in use, and its version.
+func (e *Engine) PolicyDocument() (doc []byte, version string, err error) {
+	set := e.setup.Load()
+	if set == nil {
+		return nil, "", ErrUndecided
+	}
+	return set.Policy.Canonical()
+}
+
+// Changes says in words what differs between the policy in use and another.
+func (e *Engine) Changes(p *Policy) ([]string, error) {
+	doc, _, err := p.Canonical()
+	if err != nil {
+		return nil, err
+	}
+	was, _, err := e.PolicyDocument()
+	if err != nil {
+		return nil, err
+	}
+	return changes(was, doc), nil
+}
+
+// changes lists the members that differ, two levels deep: profiles.web, exit.
+func changes(was, is []byte) []string {
+	var a, b map[string]json.RawMessage
+	_ = json.Unmarshal(was, &a) // no earlier version: everything is new
+	if json.Unmarshal(is, &b) != nil {
+		return nil
+	}
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(union(a, b))) {
+		var x, y map[string]json.RawMessage
+		if json.Unmarshal(a[k], &x) == nil && json.Unmarshal(b[k], &y) == nil {
+			for _, n := range slices.Sorted(maps.Keys(union(x, y))) {
+				out = appendChange(out, k+"."+n, x[n], y[n])
+			}
+			continue
+		}
+		out = appendChange(out, k, a[k], b[k])
+	}
+	return out
+}
+
+func appendChange(out []string, name string, was, is json.RawMessage) []string {
+	switch {
+	case string(was) == string(is):
+		return out
+	case was == nil:
+		return append(out, name+" added")
+	case is == nil:
+		return append(out, name+" removed")
+	}
+	return append(out, name+" changed from "+string(was)+" to "+string(is))
+}
+
+func union(a, b map[string]json.RawMessage) map[string]json.RawMessage {
+	all := maps.Clone(b)
+	if all == nil {
+		all = map[string]json.RawMessage{}
+	}
+	maps.Copy(all, a)
+	return all
+}
+
+// Profiles are the profiles in use, with Chancery's own.
+func (e *Engine) Profiles() map[string]Profile {
+	if set := e.setup.Load(); set != nil {
+		return set.profiles
+	}
+	return nil
+}
