@@ -2,12 +2,13 @@ package bolt
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"chancery/store"
 )
@@ -31,7 +32,7 @@ func BenchmarkUpdate(b *testing.B) {
 					for n.Add(1) <= int64(b.N) {
 						if err := db.Update(context.Background(), func(tx store.Tx) error {
 							for range 4 {
-								if err := tx.Put("t", fmt.Sprintf("%016x", rand.Uint64()), doc); err != nil {
+								if err := tx.Put("t", store.NewID(time.Now(), rand.Reader), doc); err != nil {
 									return err
 								}
 							}

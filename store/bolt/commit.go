@@ -80,12 +80,12 @@ func (d *DB) committer() {
 		if len(rs) == 0 {
 			continue
 		}
-		start := time.Now()
+		n, start := len(rs), time.Now()
 		if err := d.group(rs); err != nil {
 			d.poison(err)
 			return
 		}
-		pace.did(len(rs), time.Since(start))
+		pace.did(n, d.queue.len(), time.Since(start))
 	}
 }
 
@@ -174,10 +174,14 @@ func (d *DB) apply(base *reader, ws []store.Write) error {
 		if err != nil {
 			return err
 		}
+		key := []byte(w.Key)
+		if w.Kind == store.KindInsert {
+			d.fills[d.tables[w.Table]].inserting(d.seed, b, key)
+		}
 		if w.Kind == store.KindDelete {
-			err = b.Delete([]byte(w.Key))
+			err = b.Delete(key)
 		} else {
-			err = b.Put([]byte(w.Key), w.Doc)
+			err = b.Put(key, w.Doc)
 		}
 		if err != nil {
 			return fmt.Errorf("store: %s: %w", w.Table, err)

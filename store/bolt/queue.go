@@ -39,6 +39,7 @@ type queue struct {
 
 	mu       sync.Mutex
 	requests []*request
+	enough   int // requests for which the committer is to be woken
 	closed   bool
 }
 
@@ -49,8 +50,11 @@ func (q *queue) push(r *request) bool {
 	if ok {
 		q.requests = append(q.requests, r)
 	}
+	wake := len(q.requests) >= q.enough
 	q.mu.Unlock()
-	q.signal()
+	if wake {
+		q.signal()
+	}
 	return ok
 }
 
@@ -75,6 +79,22 @@ func (q *queue) take(old []*request) (rs []*request, closed bool) {
 	defer q.mu.Unlock()
 	rs, q.requests = q.requests, old[:0]
 	return rs, q.closed
+}
+
+// await lets the next token come when the queue holds n requests or is closed.
+// It reports false when that is so already.
+func (q *queue) await(n int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.enough = n
+	if q.closed || len(q.requests) >= n {
+		return false
+	}
+	select {
+	case <-q.wake: // an old one
+	default:
+	}
+	return true
 }
 
 func (q *queue) len() int {

@@ -38,7 +38,9 @@ func (r *reader) bucket(table string) (*bbolt.Bucket, error) {
 	}
 	if r.buckets[i] == nil {
 		b := r.tx.Bucket(r.d.names[i])
-		b.FillPercent = r.d.fills[i].percent()
+		if b.Writable() {
+			b.FillPercent = r.d.fills[i].percent()
+		}
 		r.buckets[i] = b
 	}
 	return r.buckets[i], nil
