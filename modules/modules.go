@@ -53,13 +53,14 @@ const (
 )
 
 // Build makes the modules that the policy document names. All that is wrong with
-// them is in the error, one line each.
+// them is in the error, one line each. deps.Profiles may hold profiles that are
+// not in the document: Chancery's own.
 func Build(policy engine.Policy, deps engine.Deps, extra With) (engine.Setup, error) {
 	all, err := merge(builtin(), extra)
 	if err != nil {
 		return engine.Setup{}, err
 	}
-	deps.Profiles = profiles(policy)
+	deps.Profiles = profiles(policy, deps.Profiles)
 	shape, judge := policy.Decide.Shape, policy.Decide.Judge
 	if len(shape) == 0 {
 		shape = []engine.Module{{Name: defaultShaper}}
@@ -128,9 +129,9 @@ func add[M any](kind string, to, from map[string]M) error {
 	return nil
 }
 
-// profiles are the policy's, each with the authority that it falls back to, so
-// that a shaper need not know the authorities.
-func profiles(p engine.Policy) map[string]engine.Profile {
+// profiles are Chancery's own and the policy's, these with the authority that
+// each falls back to, so that a shaper need not know the authorities.
+func profiles(p engine.Policy, own map[string]engine.Profile) map[string]engine.Profile {
 	fallback := ""
 	if _, ok := p.Authorities["main"]; ok {
 		fallback = "main"
@@ -139,7 +140,8 @@ func profiles(p engine.Policy) map[string]engine.Profile {
 		for fallback = range p.Authorities {
 		}
 	}
-	out := make(map[string]engine.Profile, len(p.Profiles))
+	out := make(map[string]engine.Profile, len(own)+len(p.Profiles))
+	maps.Copy(out, own)
 	for name, f := range p.Profiles {
 		if f.Authority == "" {
 			f.Authority = fallback

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"chancery/engine"
 	"chancery/engine/names"
@@ -131,17 +132,17 @@ func matches(list []names.Pattern, n names.Name) bool {
 // proved looks for an unexpired proof of exactly this name: one of example.com
 // says nothing about *.example.com unless it names that too.
 func proved(r *engine.Request, n names.Name, now time.Time) bool {
-	return slices.ContainsFunc(r.Proofs, func(p engine.Proof) bool { return names1(r, p, n) && live(p, now) })
+	return slices.ContainsFunc(r.Proofs, func(p engine.Proof) bool { return speaks(r, p, n) && live(p, now) })
 }
 
 func expired(r *engine.Request, n names.Name, now time.Time) bool {
-	return slices.ContainsFunc(r.Proofs, func(p engine.Proof) bool { return names1(r, p, n) && !live(p, now) })
+	return slices.ContainsFunc(r.Proofs, func(p engine.Proof) bool { return speaks(r, p, n) && !live(p, now) })
 }
 
-// names1 says that the proof is of control of the name. Grants are looked up
+// speaks says that the proof is one of control of the name. Grants are looked up
 // live, votes are the engine's, and the certificate of a channel says who asks,
 // not what may be asked for.
-func names1(r *engine.Request, p engine.Proof, n names.Name) bool {
+func speaks(r *engine.Request, p engine.Proof, n names.Name) bool {
 	switch p.Method {
 	case engine.ByGrant, engine.ByVote, engine.ClientCert:
 		return false
@@ -166,8 +167,9 @@ func (p *profile) granted(r *engine.Request, n names.Name) bool {
 // unlimited says that a list that is empty for all admits s.
 func unlimited(list []string, s string) bool { return len(list) == 0 || slices.Contains(list, s) }
 
-// subject makes the subject: a common name by the profile's rule, then the
-// profile's own attributes. Nothing else of what was asked for is in it.
+// subject makes the subject: the profile's own attributes, and last, where the
+// most specific belongs, a common name by the profile's rule. Nothing else of
+// what was asked for is in it.
 func (p *profile) subject(cn string, all []names.Name) (names.DN, *refusal) {
 	if p.cn == "san" {
 		for _, n := range all {
@@ -177,12 +179,12 @@ func (p *profile) subject(cn string, all []names.Name) (names.DN, *refusal) {
 			}
 		}
 	}
-	if p.cn == "asked" && len(cn) > maxCN || len([]rune(cn)) > maxCN {
+	if utf8.RuneCountInString(cn) > maxCN {
 		return nil, refuse(engine.BadCSR, "the common name is longer than 64 characters; leave it out, and put the name among the subject alternative names")
 	}
-	var dn names.DN
+	dn := slices.Clone(p.fixed)
 	if cn != "" {
 		dn = append(dn, names.RDN{{OID: oidCN, Value: cn}})
 	}
-	return append(dn, p.fixed...), nil
+	return dn, nil
 }
