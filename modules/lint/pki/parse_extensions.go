@@ -46,21 +46,21 @@ func (c *certificate) readExtensions() {
 		ok := true
 		switch s := cryptobyte.String(e.value); e.oid {
 		case oidSubjectAltName:
-			ok = first(&c.san, e) && c.readAltNames(s)
+			ok = repeats(&c.san, e) || c.readAltNames(s)
 		case oidKeyUsage:
-			ok = first(&c.keyUsage, e) && c.readKeyUsage(s)
+			ok = repeats(&c.keyUsage, e) || c.readKeyUsage(s)
 		case oidExtKeyUsage:
-			ok = first(&c.extUsage, e) && c.readPurposes(s)
+			ok = repeats(&c.extUsage, e) || c.readPurposes(s)
 		case oidBasicConstraints:
-			ok = first(&c.basic, e) && c.constraints.read(s)
+			ok = repeats(&c.basic, e) || c.constraints.read(s)
 		case oidSubjectKeyID:
-			ok = first(&c.keyID, e) && s.ReadASN1Bytes(&c.subjectID, asn1.OCTET_STRING) && s.Empty()
+			ok = repeats(&c.keyID, e) || (s.ReadASN1Bytes(&c.subjectID, asn1.OCTET_STRING) && s.Empty())
 		case oidAuthorityKeyID:
-			ok = first(&c.authorityID, e) && c.authority.read(s)
+			ok = repeats(&c.authorityID, e) || c.authority.read(s)
 		case oidCRLPoints:
-			ok = first(&c.crlPoints, e) && c.readCRLPoints(s)
+			ok = repeats(&c.crlPoints, e) || c.readCRLPoints(s)
 		case oidInfoAccess:
-			ok = first(&c.access, e) && c.readAccess(s)
+			ok = repeats(&c.access, e) || c.readAccess(s)
 		}
 		if !ok {
 			c.broken = append(c.broken, e.oid)
@@ -68,11 +68,13 @@ func (c *certificate) readExtensions() {
 	}
 }
 
-func first(slot **extension, e *extension) bool {
-	if *slot == nil {
-		*slot = e
+// repeats tells whether the slot is taken, and takes it.
+func repeats(slot **extension, e *extension) bool {
+	if *slot != nil {
+		return true
 	}
-	return true
+	*slot = e
+	return false
 }
 
 func (c *certificate) readAltNames(s cryptobyte.String) bool {

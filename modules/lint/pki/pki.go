@@ -6,6 +6,7 @@ package pki
 
 import (
 	"context"
+	"slices"
 
 	"chancery/engine"
 )
@@ -39,14 +40,23 @@ func Check(ctx context.Context, der []byte) ([]engine.Finding, error) {
 	}
 	var found []engine.Finding
 	for _, group := range [...][]rule{bodyRules(), keyRules(), nameRules(), altNameRules(), extensionRules(), usageRules()} {
-		for i := range group {
-			r := &group[i]
-			if detail := r.check(c); detail != "" {
-				found = append(found, engine.Finding{Rule: r.name, Severity: r.severity, Detail: detail + " (" + r.citation + ")"})
-			}
-		}
+		found = run(found, group, c)
+	}
+	if !slices.ContainsFunc(found, func(f engine.Finding) bool { return f.Severity == blocks }) {
+		// A second reading can only repeat what the rules have said already.
+		found = run(found, secondReading(), c)
 	}
 	return found, nil
+}
+
+func run(found []engine.Finding, rules []rule, c *certificate) []engine.Finding {
+	for i := range rules {
+		r := &rules[i]
+		if detail := r.check(c); detail != "" {
+			found = append(found, engine.Finding{Rule: r.name, Severity: r.severity, Detail: detail + " (" + r.citation + ")"})
+		}
+	}
+	return found
 }
 
 const maxSize = 32 << 10
