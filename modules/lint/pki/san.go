@@ -70,7 +70,7 @@ func sanEmpty(c *certificate) string {
 		return "subjectAltName holds no names"
 	}
 	for _, n := range c.names {
-		if len(bytes.TrimSpace(n.value)) == 0 {
+		if len(bytes.TrimSpace(n.value)) == 0 || n.tag == tagDirectory && bytes.Equal(n.value, []byte{0x30, 0x00}) {
 			return "subjectAltName holds an empty name"
 		}
 	}

@@ -172,6 +172,7 @@ func altNameViolations() []violation {
 		{"san-dns-is-ip", "number", names(dns("a.123"))},
 		{"san-ip-mapped", "", names(el(0x87, make([]byte, 10), []byte{0xff, 0xff, 192, 0, 2, 1}))},
 		{"san-empty", "empty dNSName", names(dns(""))},
+		{"san-empty", "empty directoryName", names(el(0xa4, el(0x30)))},
 		{"san-ip", "CIDR", names(txt(0x87, "\xc0\x00\x02\x00\xff\xff\xff\x00"))},
 		{"san-ip", "5 octets", names(txt(0x87, "\xc0\x00\x02\x00\x01"))},
 		{"san-kind", "x400Address", names(el(0xa3, txt(0x0c, "x")))},
