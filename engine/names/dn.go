@@ -17,7 +17,9 @@ const (
 // relative names, most significant first. The empty DN is valid.
 type DN []RDN
 
-// RDN is a relative distinguished name, a set of one or more attributes.
+// RDN is a relative distinguished name, a set of one or more attributes. X.501
+// wants the types of one RDN to differ; software that writes several values of
+// one type into one RDN is common enough that this is not refused.
 type RDN []Attribute
 
 // Attribute is one type and value of a relative name. Value is always UTF-8,
@@ -91,9 +93,6 @@ func parseRDN(set cryptobyte.String, room int) (RDN, error) {
 		if err != nil {
 			return nil, err
 		}
-		if rdn.has(a.OID) {
-			return nil, dnError("an attribute type stands twice in one RDN")
-		}
 		rdn = append(rdn, a)
 	}
 	return rdn, nil
@@ -119,15 +118,6 @@ func parseAttribute(oid []byte, tag asn1.Tag, value []byte) (Attribute, error) {
 		}
 	}
 	return a, nil
-}
-
-func (r RDN) has(oid string) bool {
-	for _, a := range r {
-		if a.OID == oid {
-			return true
-		}
-	}
-	return false
 }
 
 // Marshal writes the DN in DER: PrintableString where the value allows it, else
@@ -171,10 +161,7 @@ func (r RDN) marshal() ([][]byte, error) {
 		return nil, dnError("an RDN without attributes")
 	}
 	var out [][]byte
-	for i, a := range r {
-		if r[:i].has(a.OID) {
-			return nil, dnError("an attribute type stands twice in one RDN")
-		}
+	for _, a := range r {
 		der, err := a.marshal()
 		if err != nil {
 			return nil, err
@@ -182,6 +169,9 @@ func (r RDN) marshal() ([][]byte, error) {
 		at := 0
 		for at < len(out) && bytes.Compare(out[at], der) < 0 {
 			at++
+		}
+		if at < len(out) && bytes.Equal(out[at], der) {
+			return nil, dnError("an attribute stands twice in one RDN")
 		}
 		out = append(out, nil)
 		copy(out[at+1:], out[at:])

@@ -61,7 +61,7 @@ func TestXK_002_CommonNames(t *testing.T) {
 		"SEQUENCE for SET":     der(0x30, der(0x30, atv(cnOID, 12, "a"))),
 		"two values":           der(0x30, der(0x31, der(0x30, cnOID, der(12, []byte("a")), der(12, []byte("b"))))),
 		"unsorted RDN":         der(0x30, der(0x31, atv(ouOID, 12, "a"), atv(cnOID, 12, "a"))),
-		"type twice in an RDN": der(0x30, der(0x31, atv(cnOID, 12, "a"), atv(cnOID, 12, "b"))),
+		"same twice in an RDN": der(0x30, der(0x31, atv(cnOID, 12, "a"), atv(cnOID, 12, "a"))),
 		"OID not minimal":      der(0x30, der(0x31, atv([]byte{6, 4, 0x55, 0x80, 4, 3}, 12, "a"))),
 		"OID cut":              der(0x30, der(0x31, atv([]byte{6, 2, 0x55, 0x84}, 12, "a"))),
 		"OID empty":            der(0x30, der(0x31, atv([]byte{6, 0}, 12, "a"))),
@@ -111,6 +111,7 @@ func TestXK_003_Compare(t *testing.T) {
 		{"CN=Device 01", `CN=\ Device   01\ `},
 		{"CN=ÄÖÜ", "CN=äöü"},
 		{"CN=a+OU=b", "OU=B+CN=A"},
+		{"O=a+O=b", "O=B+O=A"},
 		{"CN=a\u00a0b", "CN=a b"},
 		{"", ""},
 		{"1.2.3=x", "1.2.3=X"},
@@ -119,6 +120,7 @@ func TestXK_003_Compare(t *testing.T) {
 		{`CN=device-01\,ou\=eng`, "CN=device-01,OU=eng"},
 		{"CN=a,OU=b", "OU=b,CN=a"},
 		{"CN=a+OU=b", "CN=a,OU=b"},
+		{"O=a+O=A+O=b", "O=a+O=b+O=B"},
 		{"CN=a", "CN=a,OU=b"},
 		{"CN=a", "OU=a"},
 		{"CN=a", "CN=ab"},
@@ -188,7 +190,7 @@ func TestMarshalDN(t *testing.T) {
 	}
 	for what, dn := range map[string]DN{
 		"empty RDN": {{}}, "bad OID": {{{OID: "3.1", Value: "a"}}}, "no value": {{{OID: oidCommonName}}},
-		"twice": {{{OID: oidCommonName, Value: "a"}, {OID: oidCommonName, Value: "b"}}},
+		"twice": {{{OID: oidCommonName, Value: "a"}, {OID: oidCommonName, Value: "a"}}},
 		"21":    make(DN, 21),
 	} {
 		if out, err := dn.Marshal(); err == nil {
@@ -215,7 +217,7 @@ func TestDNString(t *testing.T) {
 			t.Errorf("%q gave %q, %v", in, dn, err)
 		}
 	}
-	for _, in := range []string{"CN", "CN=", "CN=a,", ",CN=a", "XX=a", "CN=a;O=b", `CN="a"`, `CN=a\`, `CN=a\zz`, "CN=a+CN=b", "1.2.3=#", "1.2.3=#0400", "C=Germany", "CN=a\nb", "CN=a=b\x00", "CN=" + strings.Repeat("a", 65)} {
+	for _, in := range []string{"CN", "CN=", "CN=a,", ",CN=a", "XX=a", "CN=a;O=b", `CN="a"`, `CN=a\`, `CN=a\zz`, "CN=a+CN=a", "1.2.3=#", "1.2.3=#0400", "C=Germany", "CN=a\nb", "CN=a=b\x00", "CN=" + strings.Repeat("a", 65)} {
 		if dn, err := ParseDNString(in); err == nil {
 			t.Errorf("%q gave %q", in, dn)
 		}

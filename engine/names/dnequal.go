@@ -30,17 +30,21 @@ func (d DN) within(e DN) bool {
 	return true
 }
 
-// equal compares two sets. No type stands twice in a set, so one search for each
-// member decides.
+// equal compares two sets: each member of one is paired with one of the other.
+// Taking the first that fits is enough, because sameness is transitive.
 func (r RDN) equal(s RDN) bool {
 	if len(r) != len(s) {
 		return false
 	}
+	if len(r) == 1 {
+		return r[0].same(s[0])
+	}
+	paired := make([]bool, len(s))
 	for _, a := range r {
 		found := false
-		for _, b := range s {
-			if a.OID == b.OID {
-				found = sameText(a.Value, b.Value)
+		for i, b := range s {
+			if !paired[i] && a.same(b) {
+				paired[i], found = true, true
 				break
 			}
 		}
@@ -49,6 +53,10 @@ func (r RDN) equal(s RDN) bool {
 		}
 	}
 	return true
+}
+
+func (a Attribute) same(b Attribute) bool {
+	return a.OID == b.OID && sameText(a.Value, b.Value)
 }
 
 // sameText is caseIgnoreMatch (RFC 4517, Section 4.2.11).
