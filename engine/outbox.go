@@ -59,10 +59,7 @@ const (
 // process, into the transaction that makes the event true. The caller hands them
 // over once it committed.
 func (e *Engine) announce(tx store.Tx, set *setup, kind EventKind, r *Request, now time.Time) ([]*Delivery, error) {
-	id := r.ID + "." + string(kind)
-	if kind == EventPending { // may happen again
-		id = fmt.Sprintf("%s.%012x", id, now.UnixMilli())
-	}
+	id := e.newID()
 	var all []*Delivery
 	for _, exit := range set.wants[kind] {
 		d := &Delivery{Event: id, Kind: kind, At: now, Request: r.ID, Exit: exit, Due: now.Add(leaseTime)}
@@ -76,10 +73,11 @@ func (e *Engine) announce(tx store.Tx, set *setup, kind EventKind, r *Request, n
 
 // announceStatus is announce for a change of a certificate's status.
 func (e *Engine) announceStatus(tx store.Tx, set *setup, c *Certificate, reason string, now time.Time) ([]*Delivery, error) {
+	id := e.newID()
 	var all []*Delivery
 	for _, exit := range set.wants[EventRevoked] {
 		d := &Delivery{
-			Event: fmt.Sprintf("%s.revoked.%012x", c.Request, now.UnixMilli()), Kind: EventRevoked, At: now, Request: c.Request,
+			Event: id, Kind: EventRevoked, At: now, Request: c.Request,
 			Status: c.Status, Reason: reason, Exit: exit, Due: now.Add(leaseTime),
 		}
 		if err := deliveries.Insert(tx, d); err != nil {

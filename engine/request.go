@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -155,7 +156,7 @@ func sameHash(r *Request) string {
 	slices.Sort(all)
 	all = append(slices.Compact(all), r.Asked.Subject.String(), r.Want, r.WantAuth, r.Endpoint, string(r.Source), string(r.Requester))
 	h := sha256.Sum256([]byte(strings.Join(all, "\x00")))
-	return string(h[:12])
+	return hex.EncodeToString(h[:12])
 }
 
 // newestFirst is a text that sorts the later time first.

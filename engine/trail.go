@@ -27,7 +27,7 @@ type Warrant struct {
 
 // A trail's key begins with its request's id, so that the trails of one request
 // lie together.
-var trails = store.Table[trail]{Name: "trails", Version: 1, Key: func(t *trail) string { return t.Request + t.ID[1:10] }}
+var trails = store.Table[trail]{Name: "trails", Version: 1, Key: func(t *trail) string { return t.Request + t.ID[1:] }}
 
 func newTrail(id string, r *Request, o *outcome, now time.Time) *trail {
 	return &trail{ID: id, Request: r.ID, At: now, State: r.State, Policy: r.Policy[:16], Steps: o.trail, Warrants: o.warrants}
