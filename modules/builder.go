@@ -16,20 +16,15 @@ import (
 
 // A Builder makes a module of one kind from its settings. Make one with Of.
 type Builder[M any] struct {
-	Config any // the settings' zero value
-
-	// Waits says that the module may wait for something outside the process. A
-	// request is then recorded before it is decided.
-	Waits bool
-
-	build func(settings json.RawMessage, deps engine.Deps) (M, error)
+	config reflect.Type // of the settings
+	waits  bool
+	build  func(settings json.RawMessage, deps engine.Deps) (M, error)
 }
 
 // Of makes a Builder of a module's constructor. The document may hold only
 // settings that are fields of C.
 func Of[C, M any](construct func(C, engine.Deps) (M, error)) Builder[M] {
-	var zero C
-	return Builder[M]{Config: zero, build: func(settings json.RawMessage, deps engine.Deps) (m M, err error) {
+	return Builder[M]{config: reflect.TypeFor[C](), build: func(settings json.RawMessage, deps engine.Deps) (m M, err error) {
 		var c C
 		if len(settings) != 0 {
 			if err := strict.Unmarshal(settings, &c, strict.RejectUnknownMembers(true)); err != nil {
@@ -40,9 +35,11 @@ func Of[C, M any](construct func(C, engine.Deps) (M, error)) Builder[M] {
 	}}
 }
 
-// Waiting is b for a module that may wait for something outside the process.
+// Waiting is b for a module that may wait for something outside the process, as
+// one that asks another server does. A request is then recorded before it is
+// decided, at the cost of one more commit.
 func (b Builder[M]) Waiting() Builder[M] {
-	b.Waits = true
+	b.waits = true
 	return b
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -52,15 +53,16 @@ const (
 	defaultJudge  = "keys"
 )
 
-// Build makes the modules that the policy document names. All that is wrong with
-// them is in the error, one line each. deps.Profiles may hold profiles that are
-// not in the document: Chancery's own.
+// Build makes the modules that the policy document names, for its profiles. All
+// that is wrong with them is in the error, one line each.
 func Build(policy engine.Policy, deps engine.Deps, extra With) (engine.Setup, error) {
 	all, err := merge(builtin(), extra)
 	if err != nil {
 		return engine.Setup{}, err
 	}
-	deps.Profiles = profiles(policy, deps.Profiles)
+	if deps.Profiles, err = policy.EffectiveProfiles(); err != nil {
+		return engine.Setup{}, err
+	}
 	shape, judge := policy.Decide.Shape, policy.Decide.Judge
 	if len(shape) == 0 {
 		shape = []engine.Module{{Name: defaultShaper}}
@@ -84,27 +86,30 @@ func Build(policy engine.Policy, deps engine.Deps, extra With) (engine.Setup, er
 	return s, nil
 }
 
-// Configs are the settings of the modules by name, each as its zero value, for
-// whoever checks a document against them.
-type Configs struct {
-	Shape map[string]any // under policy.shape
-	Judge map[string]any // under policy.judge
-	Exit  map[string]any // under exit
-}
+// Configs are the types of the modules' settings, by the key of the list in the
+// document (shape, judge, exit) and the name of the module.
+type Configs map[string]map[string]reflect.Type
 
-// ConfigTypes lists the settings of all modules.
+// ConfigTypes are the settings of all modules, for whoever checks a document
+// against them before anything is made from it.
 func ConfigTypes(extra With) (Configs, error) {
 	all, err := merge(builtin(), extra)
-	if err != nil {
-		return Configs{}, err
-	}
-	return Configs{configs(all.Shapers), configs(all.Judges), configs(all.Exits)}, nil
+	return Configs{"shape": types(all.Shapers), "judge": types(all.Judges), "exit": types(all.Exits)}, err
 }
 
-func configs[M any](of map[string]Builder[M]) map[string]any {
-	out := make(map[string]any, len(of))
+// Type is the type of the settings of one module.
+func (c Configs) Type(list, name string) (t reflect.Type, ok bool) {
+	t, ok = c[list][name]
+	return t, ok
+}
+
+// Names lists the modules that a list may have.
+func (c Configs) Names(list string) []string { return slices.Sorted(maps.Keys(c[list])) }
+
+func types[M any](of map[string]Builder[M]) map[string]reflect.Type {
+	out := make(map[string]reflect.Type, len(of))
 	for name, b := range of {
-		out[name] = b.Config
+		out[name] = b.config
 	}
 	return out
 }
@@ -129,28 +134,6 @@ func add[M any](kind string, to, from map[string]M) error {
 	return nil
 }
 
-// profiles are Chancery's own and the policy's, these with the authority that
-// each falls back to, so that a shaper need not know the authorities.
-func profiles(p engine.Policy, own map[string]engine.Profile) map[string]engine.Profile {
-	fallback := ""
-	if _, ok := p.Authorities["main"]; ok {
-		fallback = "main"
-	}
-	if len(p.Authorities) == 1 {
-		for fallback = range p.Authorities {
-		}
-	}
-	out := make(map[string]engine.Profile, len(own)+len(p.Profiles))
-	maps.Copy(out, own)
-	for name, f := range p.Profiles {
-		if f.Authority == "" {
-			f.Authority = fallback
-		}
-		out[name] = f
-	}
-	return out
-}
-
 // buildAll makes the modules of one list of the document, in its order. The
 // second of a name is called name#2.
 func buildAll[M any](where string, known map[string]Builder[M], list []engine.Module, deps engine.Deps) ([]engine.Step[M], error) {
@@ -172,7 +155,7 @@ func buildAll[M any](where string, known map[string]Builder[M], list []engine.Mo
 		if times[name]++; times[name] > 1 {
 			name += "#" + strconv.Itoa(times[name])
 		}
-		out = append(out, engine.Step[M]{Name: name, Run: run, Waits: b.Waits})
+		out = append(out, engine.Step[M]{Name: name, Run: run, Waits: b.waits})
 	}
 	return out, errors.Join(wrong...)
 }

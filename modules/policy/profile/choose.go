@@ -13,7 +13,8 @@ import (
 
 const defaultMost = 100
 
-// compile checks what the shaper relies on and prepares the profile for use.
+// compile prepares the profile for use. Most of what could be wrong with it the
+// engine has checked before.
 func compile(name string, e engine.Profile) (*profile, error) {
 	p := &profile{Profile: e, name: name, cn: e.Subject.CN, most: e.Names.Max}
 	if p.cn == "" {
@@ -34,18 +35,6 @@ func compile(name string, e engine.Profile) (*profile, error) {
 		} else if len(p.fixed.CommonNames()) > 0 && p.cn != "drop" {
 			bad("subject.fixed has a CN; with it, set subject.cn to drop")
 		}
-	}
-	if !slices.Contains([]string{"drop", "san", "asked", "free"}, p.cn) {
-		bad("subject.cn is drop, san, asked or free, not %q", p.cn)
-	}
-	if !slices.Contains([]string{"", "none", "manual"}, e.Approval) {
-		bad("approval is none or manual, not %q", e.Approval)
-	}
-	if len(e.Frontends) == 0 {
-		bad("frontends is required: say through which it may be asked for")
-	}
-	if e.Validity <= 0 {
-		bad("validity is required, such as 90d")
 	}
 	if err := e.Keys.Check(); err != nil {
 		bad("keys: %w", err)

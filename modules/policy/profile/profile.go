@@ -111,7 +111,8 @@ func (p *profile) authority(r *engine.Request) string {
 	return p.Authority
 }
 
-func (p *profile) manual() bool { return p.Approval == "manual" }
+// manual says that officers decide. A word that is not known means so too.
+func (p *profile) manual() bool { return p.Approval != "" && p.Approval != "none" }
 
 // keyUsage leaves out of the profile's what the key cannot do, so that one
 // profile serves several kinds of keys.

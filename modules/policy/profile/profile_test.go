@@ -292,12 +292,8 @@ func TestContradictoryProfilesAreRefused(t *testing.T) {
 	}{
 		{func(p *engine.Profile) { p.ExtKeyUsage = nil }, "profiles.web: eku"},
 		{func(p *engine.Profile) { p.ExtKeyUsage = []string{"serverauth"} }, `no purpose is called "serverauth"`},
-		{func(p *engine.Profile) { p.Subject.CN = "any" }, "drop, san, asked or free"},
 		{func(p *engine.Profile) { p.Subject.Fixed = "O" }, "subject.fixed"},
 		{func(p *engine.Profile) { p.Subject.Fixed = "CN=x" }, "set subject.cn to drop"},
-		{func(p *engine.Profile) { p.Approval = "auto" }, "none or manual"},
-		{func(p *engine.Profile) { p.Frontends = nil }, "frontends is required"},
-		{func(p *engine.Profile) { p.Validity = 0 }, "validity is required"},
 		{func(p *engine.Profile) { p.Keys.RSAMin = 1024 }, "below 2048"},
 		{func(p *engine.Profile) { p.Requesters = []engine.Principal{"a*b"} }, "only be at the end"},
 	} {
