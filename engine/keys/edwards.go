@@ -20,17 +20,17 @@ func checkEdwards(key []byte) (reason string) {
 	if y.Cmp(prime) >= 0 {
 		return "the Ed25519 key is not in canonical form"
 	}
-	if smallOrder(y, prime) {
+	y2 := new(big.Int).Mul(y, y)
+	y2.Mod(y2, prime)
+	if smallOrder(y2, prime) {
 		return "the Ed25519 key is a point of small order"
 	}
 	// x² = (y²-1)/(dy²+1), d = -121665/121666, has a root when the product of
-	// numerator and denominator is a square: multiplying both by 121666 gives
-	// 121666(y²-1) and 121666 - 121665y², whose ratio is the same.
-	y2 := y.Mul(y, y)
-	y2.Mod(y2, prime)
+	// numerator and denominator is a square. Both are multiplied by 121666,
+	// which leaves their ratio as it is.
 	num := new(big.Int).Sub(y2, big.NewInt(1))
 	num.Mul(num, big.NewInt(121666))
-	den := new(big.Int).Mul(y2, big.NewInt(-121665))
+	den := y2.Mul(y2, big.NewInt(-121665))
 	den.Add(den, big.NewInt(121666))
 	num.Mul(num, den).Mod(num, prime)
 	if big.Jacobi(num, prime) != 1 {
@@ -39,17 +39,14 @@ func checkEdwards(key []byte) (reason string) {
 	return ""
 }
 
-// smallOrder tells by y alone: order 1 and 2 have y = 1 and -1, order 4 has
-// y = 0, and for order 8 doubling must give y = 0, that is x² + y² = 0, which
-// with the curve's equation is d·y⁴ + 2y² - 1 = 0.
-func smallOrder(y, prime *big.Int) bool {
-	minusOne := new(big.Int).Sub(prime, big.NewInt(1))
-	if y.Sign() == 0 || y.Cmp(big.NewInt(1)) == 0 || y.Cmp(minusOne) == 0 {
+// smallOrder tells by y² alone: order 1 and 2 have y² = 1, order 4 has y = 0,
+// and for order 8 doubling must give y = 0, that is x² + y² = 0, which with the
+// curve's equation is d·y⁴ + 2y² - 1 = 0.
+func smallOrder(y2, prime *big.Int) bool {
+	if y2.Sign() == 0 || y2.Cmp(big.NewInt(1)) == 0 {
 		return true
 	}
 	// 121666·(d·y⁴ + 2y² - 1) = -121665·y⁴ + 243332·y² - 121666
-	y2 := new(big.Int).Mul(y, y)
-	y2.Mod(y2, prime)
 	sum := new(big.Int).Mul(y2, big.NewInt(-121665))
 	sum.Add(sum, big.NewInt(243332))
 	sum.Mul(sum, y2)

@@ -100,7 +100,7 @@ func TestXK_017_LongDN(t *testing.T) {
 	if _, err := ParseDN(der(0x30, bytes.Repeat(parts[0], 4000))); err == nil {
 		t.Error("64 kB passed")
 	}
-	if took := time.Since(start); took > time.Millisecond {
+	if took := time.Since(start); took > 100*time.Millisecond {
 		t.Errorf("took %v", took)
 	}
 }

@@ -89,7 +89,7 @@ func TestXK_017_ManyNames(t *testing.T) {
 	if _, err := ParseSAN(huge); err == nil {
 		t.Error("10000 names passed")
 	}
-	if took := time.Since(start); took > 10*time.Millisecond {
+	if took := time.Since(start); took > 100*time.Millisecond {
 		t.Errorf("took %v", took)
 	}
 }
