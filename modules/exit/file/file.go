@@ -104,7 +104,7 @@ func (x *exit) certificate(ev engine.Event) error {
 	case errors.Is(err, fs.ErrExist):
 		return again(path, text)
 	case errors.Is(err, fs.ErrNotExist): // somebody removed the directory meanwhile
-		x.known.Delete(dir)
+		x.known.Clear()
 	}
 	return err
 }
