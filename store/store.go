@@ -25,6 +25,11 @@ var (
 	// cannot be decoded.
 	ErrCorrupt = errors.New("store: document is damaged")
 
+	// ErrText is returned for a record with a string that is not UTF-8, which
+	// JSON would change so that its index entries were lost. Such bytes belong
+	// in a []byte.
+	ErrText = errors.New("store: text is not UTF-8")
+
 	// ErrClosed is returned by every call after Close, or after a write that
 	// the disk refused.
 	ErrClosed = errors.New("store: closed")
@@ -64,7 +69,8 @@ type Tx interface {
 	Get(table, key string) ([]byte, error)
 
 	// Insert adds a document under a key that has none, or else fails with
-	// ErrExists, here or when the transaction commits.
+	// ErrExists, here or when the transaction commits. A write that failed dooms
+	// the transaction: Update returns its error even when fn returns nil.
 	Insert(table, key string, doc []byte) error
 
 	// Put adds or replaces a document.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,10 @@ type Schema struct {
 	Name    string
 	Version int
 	Indexes []IndexSchema
+
+	// Check tells what is wrong with a stored document, for Verify; nil where
+	// any bytes are right.
+	Check func(key string, doc []byte) error
 }
 
 // An IndexSchema names an index and can make its entries from a stored
@@ -44,7 +49,13 @@ type IndexSchema struct {
 
 // Schema describes the table to a backend.
 func (t *Table[T]) Schema() Schema {
-	s := Schema{Name: t.Name, Version: t.Version}
+	s := Schema{Name: t.Name, Version: t.Version, Check: func(key string, doc []byte) error {
+		v, err := t.decode(doc)
+		if err == nil && t.Key(v) != key {
+			err = fmt.Errorf("%w: the record of %q lies under another key", ErrCorrupt, t.Key(v))
+		}
+		return err
+	}}
 	for _, ix := range t.Indexes {
 		s.Indexes = append(s.Indexes, IndexSchema{t.index(ix.Name), func(key string, doc []byte) ([]Pair, error) {
 			v, err := t.decode(doc)
@@ -198,11 +209,7 @@ func (t *Table[T]) follow(tx Tx, index, from, to string) iter.Seq2[*T, error] {
 		for p, err := range tx.Scan(t.index(index), from, to) {
 			var v *T
 			if err == nil {
-				key := string(p.Doc) // a unique index holds the key as document
-				if key == "" {
-					key = p.Key[strings.Index(p.Key, terminator)+len(terminator):]
-				}
-				v, err = t.Get(tx, key)
+				v, err = t.Get(tx, p.owner())
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -240,6 +247,16 @@ func (ix *Index[T]) doc(key string) []byte {
 	return nil
 }
 
+// owner is the key of the record that an index entry leads to. A unique index
+// holds it as the document, the others in the entry's own key.
+func (p Pair) owner() string {
+	if len(p.Doc) > 0 {
+		return string(p.Doc)
+	}
+	_, key, _ := strings.Cut(p.Key, terminator)
+	return key
+}
+
 // The terminator ends a value in an index key. A zero byte inside a value is
 // followed by 0xff, so that bytewise order of entries is order of values.
 const (
@@ -259,7 +276,26 @@ func (t *Table[T]) encode(v *T) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: encoding a record of %s: %w", t.Name, err)
 	}
+	if garbled(body) {
+		return nil, fmt.Errorf("%w: a record of %s", ErrText, t.Name)
+	}
 	return seal(byte(t.Version), body), nil
+}
+
+// garbled reports whether encoding/json met a string that is not UTF-8. It writes
+// \ufffd in place of what is wrong, and never for a real U+FFFD.
+func garbled(body []byte) bool {
+	for {
+		i := bytes.Index(body, []byte(`\ufffd`))
+		if i < 0 {
+			return false
+		}
+		before := len(body[:i]) - len(bytes.TrimRight(body[:i], `\`))
+		if before%2 == 0 { // or else the backslash is itself escaped
+			return true
+		}
+		body = body[i+2:]
+	}
 }
 
 func (t *Table[T]) decode(doc []byte) (*T, error) {
@@ -296,7 +332,12 @@ func open(doc []byte) (version byte, body []byte, err error) {
 type Blobs struct{ Name string }
 
 // Schema describes the table to a backend.
-func (b Blobs) Schema() Schema { return Schema{Name: b.Name, Version: 1} }
+func (b Blobs) Schema() Schema {
+	return Schema{Name: b.Name, Version: 1, Check: func(_ string, doc []byte) error {
+		_, _, err := open(doc)
+		return err
+	}}
+}
 
 // Get returns the bytes, or ErrNotFound.
 func (b Blobs) Get(tx Tx, key string) ([]byte, error) {
