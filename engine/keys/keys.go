@@ -49,10 +49,8 @@ func (p *Public) String() string {
 // FromKey makes a Public of a key made by the standard library, by way of its
 // encoding, so that it passes the same checks as one from outside.
 func FromKey(key crypto.PublicKey) (*Public, error) {
-	switch key.(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey:
-	default:
-		return nil, &ParseError{Reason: "not an RSA, ECDSA or Ed25519 public key"}
+	if !whole(key) {
+		return nil, &ParseError{Reason: "not a whole RSA, ECDSA or Ed25519 public key"}
 	}
 	spki, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
@@ -61,13 +59,40 @@ func FromKey(key crypto.PublicKey) (*Public, error) {
 	return Parse(spki)
 }
 
+// whole says that the encoder can be given the key: it trusts that no part is
+// missing, and keys put together from a JWK may lack any.
+func whole(key crypto.PublicKey) bool {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		return key != nil && key.N != nil && key.N.Sign() > 0 && key.E > 0
+	case *ecdsa.PublicKey:
+		if key == nil || key.Curve == nil || key.X == nil || key.Y == nil {
+			return false
+		}
+		// Coordinates outside the field make the library panic.
+		p := key.Curve.Params().P
+		return key.X.Sign() >= 0 && key.Y.Sign() >= 0 && key.X.Cmp(p) < 0 && key.Y.Cmp(p) < 0
+	case ed25519.PublicKey:
+		return true
+	}
+	return false
+}
+
 // Hash is SHA-256 over the SPKI, by which keys are indexed and blocked.
 func (p *Public) Hash() [32]byte { return sha256.Sum256(p.SPKI) }
 
 // KeyID is the key identifier of RFC 7093, Section 2, method 1: the leftmost
 // 160 bits of SHA-256 over the BIT STRING's value, without tag, length and count
-// of unused bits.
+// of unused bits. It is nil if SPKI is not a key that Parse admits, which only a
+// Public written by hand can be.
 func (p *Public) KeyID() []byte {
+	if p.bits == nil {
+		parsed, err := Parse(p.SPKI)
+		if err != nil {
+			return nil
+		}
+		return parsed.KeyID()
+	}
 	sum := sha256.Sum256(p.bits)
 	return sum[:20]
 }

@@ -121,6 +121,9 @@ func TestKeyID(t *testing.T) {
 	if got := hex.EncodeToString(p.KeyID()); got != "698bea63dc44a344663ff1429aea10842df27b6b" {
 		t.Errorf("gave %s", got)
 	}
+	if byHand := (&Public{SPKI: p.SPKI}); !bytes.Equal(byHand.KeyID(), p.KeyID()) || (&Public{}).KeyID() != nil {
+		t.Error("a Public written by hand")
+	}
 }
 
 func TestXK_012_Curves(t *testing.T) {

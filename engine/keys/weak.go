@@ -30,7 +30,7 @@ func (p *Public) Weak() error {
 	if !ok {
 		return nil
 	}
-	// FIPS 186-5, Section 5.4: an odd exponent above 2^16. Smaller ones turn
+	// FIPS 186-5, Appendix A.1.1: an odd exponent above 2^16. Smaller ones turn
 	// faults of padding into forgeries.
 	if key.E < 65537 || key.E%2 == 0 {
 		return &WeakError{WeakExponent, "the exponent is " + strconv.Itoa(key.E) + ", it must be odd and at least 65537"}
