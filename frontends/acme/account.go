@@ -1,0 +1,154 @@
+package acme
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"chancery/engine/names"
+	"chancery/frontends/internal/jose"
+	"chancery/store"
+)
+
+const maxContacts = 10
+
+// newAccount: RFC 8555, Section 7.3.
+func (c *call) newAccount() error {
+	var in struct {
+		Contact              []string `json:"contact"`
+		TermsOfServiceAgreed bool     `json:"termsOfServiceAgreed"`
+		OnlyReturnExisting   bool     `json:"onlyReturnExisting"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	// Section 7.3.1: an account that exists is returned as it is, whatever else
+	// the message says.
+	a, err := c.f.accountOf(c, c.key)
+	if err != nil {
+		return err
+	}
+	if a != nil {
+		return c.existing(a)
+	}
+	if in.OnlyReturnExisting {
+		return refuse(http.StatusBadRequest, accountDoesNotExist, "no account has this key")
+	}
+	if err := checkContacts(in.Contact); err != nil {
+		return err
+	}
+	if c.ep.TermsOfService != "" && !in.TermsOfServiceAgreed {
+		return refuse(http.StatusForbidden, userActionRequired, "read the terms of service at %s and agree to them (termsOfServiceAgreed)", c.ep.TermsOfService)
+	}
+	a = &account{
+		ID: store.NewID(c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
+		Contact: in.Contact, Agreed: in.TermsOfServiceAgreed, Created: c.now.Unix(),
+	}
+	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) error { return accounts.Insert(tx, a) })
+	if errors.Is(err, store.ErrExists) { // another request with the same key was faster
+		if a, err = c.f.accountOf(c, c.key); err == nil && a != nil {
+			return c.existing(a)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Location", c.ep.accountURL(a.ID))
+	return c.reply(http.StatusCreated, a.shown())
+}
+
+func (c *call) existing(a *account) error {
+	if a.State != "" {
+		return accountGone()
+	}
+	c.w.Header().Set("Location", c.ep.accountURL(a.ID))
+	return c.reply(http.StatusOK, a.shown())
+}
+
+// accountOf finds the account with the key at the call's endpoint, or nil.
+func (f *Frontend) accountOf(c *call, k *jose.Key) (a *account, err error) {
+	err = f.view(c.ctx, func(tx store.Tx) (err error) {
+		a, err = accounts.One(tx, "key", keyValue(k.Thumbprint())+c.ep.name)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return a, err
+}
+
+// accountUpdate: RFC 8555, Sections 7.3.2 and 7.3.6.
+func (c *call) accountUpdate() error {
+	if c.account.ID != c.id {
+		return refuse(http.StatusForbidden, unauthorized, "this account is not yours")
+	}
+	if c.postAsGet() {
+		return c.reply(http.StatusOK, c.account.shown())
+	}
+	var in struct {
+		Contact *[]string `json:"contact"`
+		Status  string    `json:"status"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if in.Contact != nil {
+		if err := checkContacts(*in.Contact); err != nil {
+			return err
+		}
+	}
+	end := in.Status == "deactivated" // Section 7.3.2: any other status is ignored
+	if in.Contact == nil && !end {
+		return c.reply(http.StatusOK, c.account.shown())
+	}
+	var a *account
+	err := c.f.deps.DB.Update(c.ctx, func(tx store.Tx) (err error) {
+		a, err = accounts.Change(tx, c.id, func(a *account) error {
+			if a.State != "" {
+				return accountGone()
+			}
+			if in.Contact != nil {
+				a.Contact = *in.Contact
+			}
+			if end {
+				a.State = deactivated
+			}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, a.shown())
+}
+
+// shown is the account object of RFC 8555, Section 7.1.2.
+func (a *account) shown() any {
+	out := struct {
+		Status  string   `json:"status"`
+		Contact []string `json:"contact,omitempty"`
+		Agreed  bool     `json:"termsOfServiceAgreed,omitempty"`
+	}{"valid", a.Contact, a.Agreed}
+	if a.State == deactivated {
+		out.Status = "deactivated"
+	}
+	return out
+}
+
+// checkContacts: RFC 8555, Section 7.3: mailto with one address and nothing else.
+func checkContacts(contacts []string) error {
+	if len(contacts) > maxContacts {
+		return refuse(http.StatusBadRequest, invalidContact, "at most %d contacts are kept", maxContacts)
+	}
+	for _, s := range contacts {
+		scheme, address, ok := strings.Cut(s, ":")
+		if !ok || !strings.EqualFold(scheme, "mailto") {
+			return refuse(http.StatusBadRequest, unsupportedContact, "contacts are mailto addresses, such as mailto:admin@example.org")
+		}
+		if _, err := names.Parse(names.Email, address); err != nil || strings.ContainsAny(address, "?%,") {
+			return refuse(http.StatusBadRequest, invalidContact, "a contact is not one plain mail address, such as mailto:admin@example.org, without header fields")
+		}
+	}
+	return nil
+}

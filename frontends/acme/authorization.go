@@ -1,0 +1,178 @@
+package acme
+
+import (
+	"context"
+	"encoding/base64"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"chancery/engine"
+	"chancery/engine/names"
+	"chancery/store"
+)
+
+// newToken: RFC 8555, Section 8.3: at least 128 bits, base64url. Each challenge
+// has its own.
+func newToken(random io.Reader) (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(random, b[:]); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+}
+
+func (c *call) ownAuthz() (*authz, error) {
+	return byID(c.ctx, c.f, &authzs, c.id, func(a *authz) string { return a.Account }, c.account.ID)
+}
+
+// authorization: RFC 8555, Section 7.5, and 7.5.2 for giving it up.
+func (c *call) authorization() error {
+	a, err := c.ownAuthz()
+	if err != nil {
+		return err
+	}
+	if c.postAsGet() {
+		if wait := a.wait(c.now); wait > 0 {
+			retryAfter(c.w, wait)
+		}
+		return c.reply(http.StatusOK, c.ep.shownAuthz(a, c.now))
+	}
+	var in struct {
+		Status string `json:"status"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if in.Status != "deactivated" {
+		return bad(`an authorization is read by an empty payload, or given up by {"status":"deactivated"}`)
+	}
+	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) (err error) {
+		a, err = authzs.Change(tx, c.id, func(a *authz) error {
+			if s := a.status(c.now); s != "pending" && s != "valid" {
+				return bad("the authorization is %s already", s)
+			}
+			a.State, a.Due, a.Thumbprint = deactivated, 0, ""
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.reply(http.StatusOK, c.ep.shownAuthz(a, c.now))
+}
+
+// challenge: RFC 8555, Section 7.5.1. An empty payload reads, an object asks for
+// validation.
+func (c *call) challenge() error {
+	a, err := c.ownAuthz()
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(a.Challenges, func(ch challenge) bool { return string(ch.Type) == c.sub })
+	if i < 0 {
+		return notFound()
+	}
+	if !c.postAsGet() {
+		// Members of the object, such as the keyAuthorization of early drafts,
+		// are ignored.
+		if err := c.decode(&struct{}{}); err != nil {
+			return err
+		}
+		if a, err = c.respond(a, i); err != nil {
+			return err
+		}
+		// One that is valid lists only the challenge that made it so.
+		i = slices.IndexFunc(a.Challenges, func(ch challenge) bool { return string(ch.Type) == c.sub })
+		if i < 0 {
+			return notFound()
+		}
+	}
+	c.w.Header().Add("Link", "<"+c.ep.authzURL(a.ID)+`>;rel="up"`)
+	if wait := a.wait(c.now); wait > 0 && a.Challenges[i].State == processing {
+		retryAfter(c.w, wait)
+	}
+	return c.reply(http.StatusOK, c.ep.shownChallenge(a, &a.Challenges[i]))
+}
+
+// respond begins the validation of a challenge, unless it has begun or ended.
+func (c *call) respond(a *authz, i int) (*authz, error) {
+	if a.status(c.now) != "pending" || a.Challenges[i].State != "" {
+		return a, nil
+	}
+	if a.Due != 0 {
+		return nil, bad("another challenge of this authorization is being validated; wait for its end")
+	}
+	// A client that goes away has still asked.
+	ctx, id, thumbprint := context.WithoutCancel(c.ctx), a.ID, c.key.Text()
+	result := c.f.attempt(a.Name, a.Challenges[i], thumbprint)
+	if result == nil { // no room: whoever has some begins
+		return c.f.accept(ctx, id, i, thumbprint, false)
+	}
+	select {
+	case err := <-result:
+		return c.f.settle(ctx, id, i, thumbprint, err)
+	case <-c.f.after(inlineWait):
+	}
+	// It goes on without the client. The lease says that this node is at it.
+	a, err := c.f.accept(ctx, id, i, thumbprint, true)
+	if err != nil {
+		return nil, err
+	}
+	c.f.tasks.start(func() { c.f.finish(id, i, thumbprint, result) })
+	return a, nil
+}
+
+// wait is how long it is until the state of a challenge may change.
+func (a *authz) wait(now time.Time) time.Duration {
+	if a.Due == 0 || a.State != "" {
+		return 0
+	}
+	// What is under way ends long before its lease.
+	return max(time.Second, min(retrySoon, time.UnixMilli(a.Due).Sub(now)))
+}
+
+// shownAuthz is the authorization object of RFC 8555, Section 7.1.4.
+func (p *endpoint) shownAuthz(a *authz, now time.Time) any {
+	out := struct {
+		Identifier identifier `json:"identifier"`
+		Status     string     `json:"status"`
+		Expires    string     `json:"expires"`
+		Challenges []any      `json:"challenges"`
+		Wildcard   bool       `json:"wildcard,omitempty"` // absent unless true
+	}{Status: a.status(now), Expires: clock(a.Expires)}
+	// RFC 8555, Section 7.1.3: without the asterisk.
+	host, wildcard := strings.CutPrefix(a.Name, "*.")
+	out.Identifier, out.Wildcard = identifier{string(names.DNS), host}, wildcard
+	for i := range a.Challenges {
+		out.Challenges = append(out.Challenges, p.shownChallenge(a, &a.Challenges[i]))
+	}
+	return out
+}
+
+// shownChallenge is the challenge object of RFC 8555, Section 7.1.5.
+func (p *endpoint) shownChallenge(a *authz, ch *challenge) any {
+	out := struct {
+		Type      engine.Method `json:"type"`
+		URL       string        `json:"url"`
+		Status    string        `json:"status"`
+		Token     string        `json:"token"`
+		Validated string        `json:"validated,omitempty"`
+		Error     any           `json:"error,omitempty"`
+	}{ch.Type, p.base + "/challenge/" + a.ID + "/" + string(ch.Type), "pending", ch.Token, "", nil}
+	switch ch.State {
+	case processing:
+		out.Status = "processing"
+	case valid:
+		out.Status, out.Validated = "valid", clock(a.Validated)
+	case invalid:
+		out.Status = "invalid"
+	}
+	if ch.Error != nil {
+		out.Error = ch.Error.shown()
+	}
+	return out
+}

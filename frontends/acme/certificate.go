@@ -1,0 +1,157 @@
+package acme
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"chancery/engine"
+	"chancery/engine/names"
+	"chancery/frontends/internal/jose"
+	"chancery/store"
+)
+
+// certificate: RFC 8555, Section 7.4.2. The address is the request's, so it goes
+// on working when the order is forgotten.
+func (c *call) certificate() error {
+	if !c.postAsGet() {
+		return bad("a certificate is only read: send an empty payload (POST-as-GET)")
+	}
+	d, err := c.f.deps.Requests.Retrieve(c.ctx, c.id, c.account.principal())
+	if errors.Is(err, engine.ErrNoRequest) {
+		return notFound()
+	} else if err != nil {
+		return err
+	}
+	issued, ok := d.(engine.Issued)
+	if !ok {
+		return notFound()
+	}
+	c.note("request", issued.RequestID)
+	// Each certificate certifies the one before it; the root is left out.
+	var b bytes.Buffer
+	for _, der := range append([][]byte{issued.Cert}, issued.Chain...) {
+		if err := pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
+			return err
+		}
+	}
+	c.w.Header().Set("Content-Type", "application/pem-certificate-chain")
+	c.w.Write(b.Bytes()) // the client may be gone; nothing is left to do about it
+	return nil
+}
+
+// The reasons of RFC 5280, Section 5.3.1 that a subscriber can give.
+var clientReasons = []int64{0, 1, 3, 4, 5, 9}
+
+// revoke: RFC 8555, Section 7.6.
+func (c *call) revoke() error {
+	var in struct {
+		Certificate string `json:"certificate"`
+		Reason      *int64 `json:"reason"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	der, err := jose.Decode("certificate", in.Certificate)
+	if err != nil {
+		return err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return bad("certificate is not one certificate in DER, as base64url")
+	}
+	reason := int64(0)
+	if in.Reason != nil {
+		reason = *in.Reason
+	}
+	if !slices.Contains(clientReasons, reason) {
+		return refuse(http.StatusBadRequest, badRevocationReason, "the reason must be 0, 1, 3, 4, 5 or 9")
+	}
+	// By its bytes, never by its serial number alone.
+	row, err := c.f.deps.Certificates.Identify(c.ctx, der)
+	if errors.Is(err, engine.ErrNoCertificate) {
+		return refuse(http.StatusNotFound, malformed, "this certificate is not from here")
+	} else if err != nil {
+		return err
+	}
+	by, err := c.mayRevoke(row, cert)
+	if err != nil {
+		return err
+	}
+	if c.now.After(row.NotAfter) {
+		return bad("the certificate has expired; there is nothing to revoke")
+	}
+	c.note("serial", row.Serial)
+	err = c.f.deps.Certificates.Revoke(c.ctx, engine.Revocation{ID: row.CertID, Reason: int(reason), By: by})
+	switch {
+	case err == nil:
+		c.w.WriteHeader(http.StatusOK)
+		return nil
+	case errors.Is(err, engine.ErrAlreadyRevoked):
+		return refuse(http.StatusBadRequest, alreadyRevoked, "the certificate is revoked already")
+	case errors.Is(err, engine.ErrBadReason):
+		return refuse(http.StatusBadRequest, badRevocationReason, "this reason cannot be given")
+	}
+	return err
+}
+
+// mayRevoke says by what right the signer revokes: as the certificate's key, as
+// the account that it was issued to, or as one that has proved control of all
+// its names.
+func (c *call) mayRevoke(row *engine.Certificate, cert *x509.Certificate) (by string, err error) {
+	if c.account == nil {
+		k, err := jose.FromPublic(cert.PublicKey)
+		if err != nil || k.Thumbprint() != c.key.Thumbprint() {
+			return "", refuse(http.StatusForbidden, unauthorized, "the message is not signed by the certificate's key")
+		}
+		return "key:" + row.SPKI, nil
+	}
+	if row.Requester == c.account.principal() {
+		return string(row.Requester), nil
+	}
+	ok, err := c.controls(row.Names)
+	if err != nil {
+		return "", err
+	}
+	if !ok {
+		return "", refuse(http.StatusForbidden, unauthorized, "the certificate was issued to another account, and this one has not proved control of all its names")
+	}
+	return string(c.account.principal()), nil
+}
+
+// controls reports whether the account has a valid authorization for each name.
+func (c *call) controls(all []names.Name) (bool, error) {
+	if len(all) == 0 {
+		return false, nil
+	}
+	ok := true
+	err := c.f.view(c.ctx, func(tx store.Tx) (err error) {
+		ok = true
+		for _, n := range all {
+			if ok, err = c.proved(tx, n); !ok || err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return ok && err == nil, err
+}
+
+func (c *call) proved(tx store.Tx, n names.Name) (bool, error) {
+	if n.Type != names.DNS {
+		return false, nil
+	}
+	for a, err := range authzs.By(tx, "proved", provedValue(c.account.ID, n.Value), "") {
+		if err != nil {
+			return false, err
+		}
+		if a.Account == c.account.ID && a.Name == n.Value && a.State == valid && c.now.Before(time.Unix(a.Expires, 0)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,134 @@
+package acme
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"chancery/frontends/acme/internal/validate"
+)
+
+const (
+	orderLife = 7 * 24 * time.Hour  // of an order and its pending authorizations
+	authzLife = 30 * 24 * time.Hour // of an authorization, from its validation on
+
+	// inlineWait is how long the answer to a challenge waits for the validation:
+	// one that ends meanwhile costs one commit less, and the client one poll.
+	inlineWait = 300 * time.Millisecond
+)
+
+// A Frontend is the ACME server: an http.Handler for /acme/.
+type Frontend struct {
+	deps      Deps
+	endpoints map[string]*endpoint
+	nonces    *nonces
+	keys      *keyCache
+	validator *validate.Validator
+	after     func(time.Duration) <-chan time.Time
+
+	base  context.Context // of everything that outlives a request
+	stop  context.CancelFunc
+	tasks tasks
+	slots chan struct{} // one for each validation under way
+}
+
+// An endpoint is a configured Endpoint with its addresses.
+type endpoint struct {
+	Endpoint
+	name      string
+	base      string // address that its resources are below, without a slash at its end
+	index     string // address of its directory
+	directory []byte
+	admits    admission
+}
+
+// New checks the configuration and makes the frontend. Run must be called for
+// challenges that take long, and to let validations end in order.
+func New(c Config, d Deps) (*Frontend, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	if err := c.check(&d); err != nil {
+		return nil, err
+	}
+	v, err := validate.New(validate.Config{
+		HTTPPort: d.Validation.HTTPPort, Resolvers: d.Validation.Resolvers, Networks: d.Validation.Networks,
+		Loopback: d.Loopback, Dial: d.Validation.Dial, Rand: d.Rand,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("acme.validation: %w", err)
+	}
+	f := &Frontend{
+		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,
+		nonces: newNonces(d.NonceKey, d.Node, d.Now, d.Rand),
+		keys:   newKeyCache(),
+		slots:  make(chan struct{}, maxValidations),
+	}
+	f.base, f.stop = context.WithCancel(context.Background())
+	for name, e := range c {
+		if f.endpoints[name], err = newEndpoint(name, e, &d); err != nil {
+			return nil, err
+		}
+		if e.Open && !d.Loopback {
+			d.Log.Warn("anybody who reaches this ACME endpoint can enroll any name they control, as its open: true says", "endpoint", name)
+		}
+	}
+	return f, nil
+}
+
+func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
+	p := &endpoint{Endpoint: e, name: name, base: d.BaseURL + root + name}
+	p.index = p.base + "/directory"
+	if name == "default" {
+		p.index = d.BaseURL + root + "directory"
+	}
+	p.admits = newAdmission(e, d)
+	// RFC 8555, Section 7.1.1. What is not served is not named.
+	type meta struct {
+		TermsOfService string `json:"termsOfService,omitempty"`
+		Website        string `json:"website,omitempty"`
+	}
+	doc := struct {
+		NewNonce   string `json:"newNonce"`
+		NewAccount string `json:"newAccount"`
+		NewOrder   string `json:"newOrder"`
+		RevokeCert string `json:"revokeCert"`
+		Meta       meta   `json:"meta,omitzero"`
+	}{p.base + "/new-nonce", p.base + "/new-account", p.base + "/new-order", p.base + "/revoke-cert", meta{e.TermsOfService, e.Website}}
+	var err error
+	p.directory, err = json.Marshal(doc)
+	return p, err
+}
+
+func (p *endpoint) accountURL(id string) string { return p.base + "/account/" + id }
+func (p *endpoint) orderURL(id string) string   { return p.base + "/order/" + id }
+func (p *endpoint) authzURL(id string) string   { return p.base + "/authz/" + id }
+
+// tasks are goroutines that outlive the request that began them. Whoever calls
+// wait owns them.
+type tasks struct {
+	mu     sync.Mutex
+	closed bool
+	group  sync.WaitGroup
+}
+
+// start runs fn unless the tasks are closed.
+func (t *tasks) start(fn func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.group.Go(fn)
+	return true
+}
+
+// close lets no more begin and waits for those that run.
+func (t *tasks) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.group.Wait()
+}

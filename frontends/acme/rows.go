@@ -1,0 +1,216 @@
+package acme
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"chancery/engine"
+	"chancery/engine/names"
+	"chancery/store"
+)
+
+// Rows have short member names, because there are three of them per certificate.
+// Times are seconds since 1970 unless they say otherwise.
+
+// A state is where an account, authorization or challenge is. The empty state
+// is the one it is made in.
+type state string
+
+const (
+	processing  state = "p"
+	valid       state = "v"
+	invalid     state = "i"
+	deactivated state = "d"
+)
+
+// An account is a key with the right to order (RFC 8555, Section 7.1.2).
+type account struct {
+	ID       string          `json:"i"`
+	Endpoint string          `json:"e"`
+	Key      json.RawMessage `json:"k"` // canonical JWK
+	Contact  []string        `json:"c,omitempty"`
+	Agreed   bool            `json:"t,omitempty"` // to the terms of service
+	State    state           `json:"s,omitempty"` // empty is valid
+	Created  int64           `json:"a"`
+}
+
+func (a *account) principal() engine.Principal { return engine.Principal("account:" + a.ID) }
+
+var accounts = store.Table[account]{
+	Name: "acme_accounts", Version: 1,
+	Key: func(a *account) string { return a.ID },
+	Indexes: []store.Index[account]{
+		// RFC 8555, Section 7.3.1: one account for one key. A key may have an
+		// account at each endpoint.
+		{Name: "key", Unique: true, Keys: func(a *account) []string {
+			return []string{keyValue(sha256.Sum256(a.Key)) + a.Endpoint}
+		}},
+	},
+}
+
+// keyValue is what accounts with the key are found under: half of the
+// thumbprint is more than enough.
+func keyValue(thumbprint [sha256.Size]byte) string { return string(thumbprint[:16]) }
+
+// An order is what an account wants a certificate for (RFC 8555, Section 7.1.3).
+// Its status is not here: before finalize it follows from its authorizations,
+// after that from the request.
+type order struct {
+	ID      string   `json:"i"`
+	Account string   `json:"a"`
+	Names   []string `json:"n"` // canonical, each once
+	Authz   []string `json:"z"` // authorizations, in the order of Names
+	Profile string   `json:"p,omitempty"`
+	Expires int64    `json:"x"`
+	Request string   `json:"r,omitempty"` // of the engine, from finalize on
+}
+
+var orders = store.Table[order]{
+	Name: "acme_orders", Version: 1,
+	Key: func(o *order) string { return o.ID },
+}
+
+func (o *order) generalNames() []names.Name {
+	out := make([]names.Name, len(o.Names))
+	for i, n := range o.Names {
+		out[i] = names.Name{Type: names.DNS, Value: n}
+	}
+	return out
+}
+
+// An authz is an account's authorization for one name of one order (RFC 8555,
+// Section 7.1.4).
+type authz struct {
+	ID         string      `json:"i"`
+	Account    string      `json:"a"`
+	Name       string      `json:"n"` // as in the order
+	State      state       `json:"s,omitempty"`
+	Expires    int64       `json:"x"`
+	Challenges []challenge `json:"c"`
+	By         string      `json:"b,omitempty"` // node that validated
+	Validated  int64       `json:"v,omitempty"`
+
+	// Of a challenge that was accepted and is not decided yet: the thumbprint of
+	// the account's key when it was accepted (RFC 8555, Section 8.3), and when
+	// the next attempt may be made, in milliseconds. Whoever makes it moves Due
+	// forward first, so that nobody else does.
+	Thumbprint string `json:"h,omitempty"`
+	Due        int64  `json:"d,omitempty"`
+}
+
+// A challenge is one way to prove control (RFC 8555, Section 7.1.5).
+type challenge struct {
+	Type  engine.Method `json:"t"`
+	Token string        `json:"k"`
+	State state         `json:"s,omitempty"`
+	Tries int           `json:"r,omitempty"` // attempts that failed
+	Error *problem      `json:"e,omitempty"` // of the last of them
+}
+
+var authzs = store.Table[authz]{
+	Name: "acme_authzs", Version: 1,
+	Key: func(a *authz) string { return a.ID },
+	Indexes: []store.Index[authz]{
+		{Name: "due", Keys: func(a *authz) []string {
+			if a.Due == 0 {
+				return nil
+			}
+			return []string{dueValue(a.Due)}
+		}},
+		// For revocation by an account that controls the names (RFC 8555,
+		// Section 7.6).
+		{Name: "proved", Keys: func(a *authz) []string {
+			if a.State != valid {
+				return nil
+			}
+			return []string{provedValue(a.Account, a.Name)}
+		}},
+	},
+}
+
+func dueValue(ms int64) string { return fmt.Sprintf("%012x", ms) }
+
+func provedValue(account, name string) string {
+	h := sha256.Sum256([]byte(account + "\x00" + name))
+	return string(h[:8])
+}
+
+// Schemas are the tables of this package, for opening the store.
+func Schemas() []store.Schema {
+	return []store.Schema{accounts.Schema(), orders.Schema(), authzs.Schema()}
+}
+
+// status is the authorization's state at a time, by the words of RFC 8555,
+// Section 7.1.6.
+func (a *authz) status(now time.Time) string {
+	switch a.State {
+	case invalid:
+		return "invalid"
+	case deactivated:
+		return "deactivated"
+	}
+	switch {
+	case now.Unix() >= a.Expires && a.State == valid:
+		return "expired"
+	case now.Unix() >= a.Expires:
+		return "invalid" // Section 7.1.6: only a valid one expires
+	case a.State == valid:
+		return "valid"
+	}
+	return "pending"
+}
+
+// failed is the challenge that made the authorization invalid, if one did.
+func (a *authz) failed() *challenge {
+	i := slices.IndexFunc(a.Challenges, func(c challenge) bool { return c.State == invalid })
+	if i < 0 {
+		return nil
+	}
+	return &a.Challenges[i]
+}
+
+// proof is what the engine is told of a valid authorization.
+func (a *authz) proof() engine.Proof {
+	return engine.Proof{
+		Method:    a.Challenges[0].Type, // a valid one has only the challenge that made it so
+		Principal: engine.Principal("account:" + a.Account),
+		Names:     []names.Name{{Type: names.DNS, Value: a.Name}},
+		Ref:       a.ID,
+		By:        a.By,
+		At:        time.Unix(a.Validated, 0).UTC(),
+		Expires:   time.Unix(a.Expires, 0).UTC(),
+	}
+}
+
+// view reads in a consistent snapshot.
+func (f *Frontend) view(ctx context.Context, fn func(store.Tx) error) error {
+	return f.deps.DB.View(ctx, fn)
+}
+
+// byID reads a row whose id came from outside. What is missing and what is
+// somebody else's is not told apart.
+func byID[T any](ctx context.Context, f *Frontend, t *store.Table[T], id string, owner func(*T) string, account string) (*T, error) {
+	if !store.ValidID(id) {
+		return nil, notFound()
+	}
+	var v *T
+	err := f.view(ctx, func(tx store.Tx) (err error) {
+		v, err = t.Get(tx, id)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, notFound()
+	case err != nil:
+		return nil, err
+	case owner(v) != account:
+		return nil, refuse(http.StatusForbidden, unauthorized, "this belongs to another account")
+	}
+	return v, nil
+}

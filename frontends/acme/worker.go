@@ -1,0 +1,244 @@
+package acme
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"chancery/engine"
+	"chancery/store"
+)
+
+const (
+	maxValidations = 1000             // under way on this node
+	maxTries       = 3                // RFC 8555, Section 8.2
+	retryAfterFail = 5 * time.Second  // the same
+	lease          = 15 * time.Second // longer than one attempt can take
+	sweepEvery     = time.Second
+	sweepMost      = 200 // rows per sweep
+)
+
+var errStopping = errors.New("acme: the server is stopping")
+
+// attempt validates a challenge once, beside its caller. It returns nil when
+// there is no room for it now.
+func (f *Frontend) attempt(name string, ch challenge, thumbprint string) <-chan error {
+	select {
+	case f.slots <- struct{}{}:
+	default:
+		return nil
+	}
+	result := make(chan error, 1)
+	started := f.tasks.start(func() {
+		defer func() { <-f.slots }()
+		err := f.validate(name, ch, thumbprint)
+		if f.base.Err() != nil && err != nil {
+			err = errStopping // it did not fail, it was interrupted
+		}
+		result <- err
+	})
+	if !started {
+		<-f.slots
+		return nil
+	}
+	return result
+}
+
+// validate asks the network (RFC 8555, Sections 8.1, 8.3 and 8.4).
+func (f *Frontend) validate(name string, ch challenge, thumbprint string) error {
+	authorization := ch.Token + "." + thumbprint
+	if ch.Type == engine.DNS01 {
+		digest := sha256.Sum256([]byte(authorization))
+		return f.validator.DNS01(f.base, strings.TrimPrefix(name, "*."), base64.RawURLEncoding.EncodeToString(digest[:]))
+	}
+	return f.validator.HTTP01(f.base, name, ch.Token, authorization)
+}
+
+// errUnchanged ends an Update that has nothing to write.
+var errUnchanged = errors.New("acme: nothing to write")
+
+// change changes a pending authorization whose challenge i is not decided.
+// Otherwise it returns the row as it is.
+func (f *Frontend) change(ctx context.Context, id string, i int, fn func(*authz)) (a *authz, err error) {
+	now := f.deps.Now()
+	err = f.deps.DB.Update(ctx, func(tx store.Tx) error {
+		old, err := authzs.Get(tx, id)
+		if err != nil {
+			return err
+		}
+		a = old
+		if old.status(now) != "pending" || i >= len(old.Challenges) {
+			return errUnchanged
+		}
+		v := *old
+		v.Challenges = append([]challenge(nil), old.Challenges...)
+		fn(&v)
+		a = &v
+		return authzs.Put(tx, old, &v)
+	})
+	if errors.Is(err, errUnchanged) {
+		err = nil
+	}
+	return a, err
+}
+
+// accept records that a challenge was accepted. leased says that this node is
+// validating it; otherwise whoever has room may begin at once.
+func (f *Frontend) accept(ctx context.Context, id string, i int, thumbprint string, leased bool) (*authz, error) {
+	return f.change(ctx, id, i, func(a *authz) {
+		if a.Challenges[i].State != "" {
+			return
+		}
+		a.Challenges[i].State = processing
+		a.Thumbprint = thumbprint
+		a.Due = f.deps.Now().UnixMilli()
+		if leased {
+			a.Due += lease.Milliseconds()
+		}
+	})
+}
+
+// settle records what an attempt found.
+func (f *Frontend) settle(ctx context.Context, id string, i int, thumbprint string, result error) (*authz, error) {
+	if errors.Is(result, errStopping) {
+		return f.accept(ctx, id, i, thumbprint, false)
+	}
+	now := f.deps.Now()
+	return f.change(ctx, id, i, func(a *authz) {
+		ch := &a.Challenges[i]
+		if result == nil {
+			ch.State, ch.Error = valid, nil
+			// RFC 8555, Section 7.1.4: a valid one lists the challenge that was
+			// validated.
+			a.Challenges = []challenge{{Type: ch.Type, Token: ch.Token, State: valid}}
+			a.State, a.Validated, a.By = valid, now.Unix(), f.deps.Node
+			a.Expires = now.Add(authzLife).Unix()
+			a.Thumbprint, a.Due = "", 0
+			return
+		}
+		ch.Tries++
+		ch.Error = validationProblem(result)
+		if ch.Tries < maxTries {
+			ch.State = processing
+			a.Thumbprint, a.Due = thumbprint, now.Add(retryAfterFail).UnixMilli()
+			return
+		}
+		ch.State, a.State = invalid, invalid
+		a.Thumbprint, a.Due = "", 0
+	})
+}
+
+// finish waits for an attempt and records it. Should that fail, the lease ends
+// and somebody makes another attempt.
+func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan error) {
+	err := <-result
+	// It is worth recording even while the server is stopping.
+	ctx := context.WithoutCancel(f.base)
+	if errors.Is(err, errStopping) {
+		return
+	}
+	if _, err := f.settle(ctx, id, i, thumbprint, err); err != nil {
+		f.deps.Log.Error("recording a validation", "authorization", id, "err", err)
+	}
+}
+
+// Run validates challenges that were accepted but not finished, here or on a
+// node that is gone, and deletes what retention says. It returns when ctx is
+// done and all validations have ended.
+func (f *Frontend) Run(ctx context.Context) error {
+	defer f.tasks.close()
+	defer f.stop()
+	every := time.NewTicker(sweepEvery)
+	defer every.Stop()
+	var purged time.Time
+	for {
+		if err := f.sweep(ctx); err != nil && ctx.Err() == nil {
+			f.deps.Log.ErrorContext(ctx, "looking for unfinished validations", "err", err)
+		}
+		if now := f.deps.Now(); now.Sub(purged) >= purgeEvery {
+			purged = now
+			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
+				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+		}
+	}
+}
+
+// sweep begins the attempts that are due.
+func (f *Frontend) sweep(ctx context.Context) error {
+	var due []*authz
+	now := f.deps.Now().UnixMilli()
+	err := f.view(ctx, func(tx store.Tx) error {
+		due = nil
+		for a, err := range authzs.Range(tx, "due", "", dueValue(now+1)) {
+			if err != nil {
+				return err
+			}
+			if due = append(due, a); len(due) == sweepMost {
+				break
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, a := range due {
+		if len(f.slots) == cap(f.slots) || ctx.Err() != nil {
+			return nil
+		}
+		if err := f.take(ctx, a.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take leases one row and begins an attempt for it.
+func (f *Frontend) take(ctx context.Context, id string) error {
+	var taken *authz
+	at := -1
+	err := f.deps.DB.Update(ctx, func(tx store.Tx) error {
+		taken, at = nil, -1
+		old, err := authzs.Get(tx, id)
+		if err != nil {
+			return err
+		}
+		now := f.deps.Now()
+		if old.Due == 0 || old.Due > now.UnixMilli() {
+			return errUnchanged // another node has it
+		}
+		a := *old
+		for i, ch := range a.Challenges {
+			if ch.State == processing {
+				at = i
+			}
+		}
+		if at < 0 || a.status(now) != "pending" {
+			a.Due = 0
+			at = -1
+		} else {
+			a.Due = now.Add(lease).UnixMilli()
+		}
+		taken = &a
+		return authzs.Put(tx, old, &a)
+	})
+	if errors.Is(err, errUnchanged) || errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil || at < 0 {
+		return err
+	}
+	if result := f.attempt(taken.Name, taken.Challenges[at], taken.Thumbprint); result != nil {
+		f.tasks.start(func() { f.finish(id, at, taken.Thumbprint, result) })
+	}
+	return nil
+}
