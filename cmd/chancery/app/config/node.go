@@ -65,7 +65,7 @@ type Validation struct {
 	HTTPPort  int      `json:"http_port"`           // of http-01
 	TLSPort   int      `json:"tls_port"`            // of tls-alpn-01
 	Resolvers []string `json:"resolvers,omitempty"` // HOST:PORT of DNS servers; none: the system's
-	Networks  []string `json:"networks,omitempty"`  // that may be validated although they are not public
+	Networks  []string `json:"networks,omitempty"`  // the only ones to validate in; none: all
 }
 
 // Log is about the server's own log on standard error.

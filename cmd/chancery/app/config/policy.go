@@ -1,9 +1,12 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"chancery/engine"
@@ -12,71 +15,94 @@ import (
 // LoadPolicy reads a CA policy document. It reports every error: those of form
 // with their place, and what the engine would refuse.
 func LoadPolicy(file string, open Open) (engine.Policy, error) {
-	var p engine.Policy
 	doc, err := os.ReadFile(file)
 	if err != nil {
-		return p, fmt.Errorf("cannot read the CA policy: %w", err)
+		return engine.Policy{}, fmt.Errorf("cannot read the CA policy: %w", err)
 	}
+	return ParsePolicy(file, doc, open)
+}
+
+// ParsePolicy is LoadPolicy for a document that is in memory. The file is its
+// name in errors.
+func ParsePolicy(file string, doc []byte, open Open) (engine.Policy, error) {
+	var p engine.Policy
 	at, err := Decode(file, doc, &p, open)
 	if err != nil {
 		return p, err
 	}
-	if err := p.Check(); err != nil {
+	if err := errors.Join(p.Check(), checkEndpoints(&p)); err != nil {
 		return p, located(file, at, err)
 	}
 	return p, nil
 }
 
-// located gives errors the place of the longest key that their text begins with.
+// checkEndpoints finds profiles that an endpoint names and that are not there,
+// or cannot be asked for through its protocol.
+func checkEndpoints(p *engine.Policy) error {
+	var errs []error
+	for source, endpoints := range p.Frontends {
+		for name, raw := range endpoints {
+			var e struct {
+				Profiles []string `json:"profiles"`
+			}
+			if json.Unmarshal(raw, &e) != nil {
+				continue // not how this frontend has it
+			}
+			for i, profile := range e.Profiles {
+				key := fmt.Sprintf("frontends.%s.%s.profiles.%d", source, name, i)
+				pr, ok := p.Profiles[profile]
+				switch {
+				case !ok && !strings.HasPrefix(profile, "chancery-"):
+					errs = append(errs, fmt.Errorf("%s: there is no profile %s%s", key, profile, suggestion(profile, slices.Collect(maps.Keys(p.Profiles)))))
+				case ok && !slices.Contains(pr.Frontends, source):
+					errs = append(errs, fmt.Errorf("%s: profile %s is not for %s; add it to profiles.%s.frontends", key, profile, source, profile))
+				}
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// located gives errors the place of the longest key that their text begins with,
+// as in "profiles.trial: eku: …".
 func located(file string, at map[string]Position, err error) error {
 	var all Problems
-	for _, e := range flatten(err) {
+	for _, e := range Flatten(err) {
 		p := Problem{File: file, Message: e.Error()}
-		best := ""
+		text, best := strings.ReplaceAll(e.Error(), ": ", ".")+".", ""
 		for key := range at {
-			if len(key) > len(best) && mentions(e.Error(), key) {
+			if len(key) > len(best) && strings.HasPrefix(text, key+".") {
 				best = key
 			}
 		}
 		if best != "" {
 			p.Line, p.Column = at[best].Line, at[best].Column
+		} else if key, _, ok := strings.Cut(e.Error(), ": "); ok {
+			p.Line, p.Column = nearest(at, key)
 		}
 		all = append(all, p)
 	}
 	return all.err()
 }
 
-// mentions reports whether a message names a key such as profiles.trial, in
-// any of the ways that people write it: with a dot, a space, or in quotes.
-func mentions(message, key string) bool {
-	text := strings.NewReplacer(`"`, "", ": ", ".", " ", ".").Replace(message)
-	return strings.HasPrefix(text, key) || strings.HasPrefix(text, singular(key))
+// nearest is the place of the longest part of a key that stands in the document.
+func nearest(at map[string]Position, key string) (line, column int) {
+	for key != "" {
+		if pos, ok := at[key]; ok {
+			return pos.Line, pos.Column
+		}
+		key = key[:max(strings.LastIndexByte(key, '.'), 0)]
+	}
+	return 0, 0
 }
 
-// singular is "profile.trial" for "profiles.trial".
-func singular(key string) string {
-	head, rest, _ := strings.Cut(key, ".")
-	switch head {
-	case "profiles":
-		head = "profile"
-	case "authorities":
-		head = "authority"
-	case "roles":
-		head = "role"
-	}
-	if rest == "" {
-		return head
-	}
-	return head + "." + rest
-}
-
-// flatten takes apart what errors.Join put together.
-func flatten(err error) []error {
+// Flatten takes apart what errors.Join put together.
+func Flatten(err error) []error {
 	var joined interface{ Unwrap() []error }
 	if errors.As(err, &joined) {
 		var all []error
 		for _, e := range joined.Unwrap() {
-			all = append(all, flatten(e)...)
+			all = append(all, Flatten(e)...)
 		}
 		return all
 	}

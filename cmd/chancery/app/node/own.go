@@ -183,3 +183,6 @@ func SavePair(path string, key crypto.Signer, chain [][]byte) error {
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return datadir.Write(path, append(text, initca.PEM(chain...)...), 0o600)
 }
+
+// Remark notes the CAs that were made after the first start.
+func (n *Node) Remark() error { return n.Dir.WriteMarker(datadir.Initialized{Authorities: n.made}) }

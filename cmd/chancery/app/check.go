@@ -1,0 +1,77 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"chancery/cmd/chancery/app/cli"
+	"chancery/cmd/chancery/app/config"
+	"chancery/cmd/chancery/app/datadir"
+	"chancery/engine"
+	"chancery/modules"
+)
+
+// config is the group of commands about the two documents.
+func (a *app) config() *cobra.Command {
+	group := &cobra.Command{Use: "config", Short: "Check settings and policy"}
+	var dir, file, policy string
+	c := &cobra.Command{
+		Use: "check", Short: "Report every error in the settings and the CA policy", Args: noArgs,
+		Long: `Report every error in the settings and the CA policy, each with its place, and
+exit with 1 if there is one. Nothing is changed, and no server need run.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			version, err := a.check(datadir.Dir(dir), file, policy)
+			if err != nil {
+				return &cli.ExitError{Code: 1, Message: err.Error()}
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "ok, policy version %s\n", version)
+			return err
+		},
+	}
+	places(c, &dir, &file)
+	c.Flags().StringVar(&policy, "policy", "", "CA policy, in place of policy.yaml in the data directory")
+	group.AddCommand(c)
+	return group
+}
+
+// check finds all that can be found without the keys and the records.
+func (a *app) check(dir datadir.Dir, file, policy string) (version string, err error) {
+	must := file != ""
+	if !must {
+		file = dir.Settings()
+	}
+	if policy == "" {
+		policy = dir.Policy()
+	}
+	_, nodeErr := config.LoadNode(file, must)
+	p, policyErr := config.LoadPolicy(policy, a.open)
+	if policyErr == nil {
+		policyErr = a.tryModules(policy, dir, p)
+	}
+	if err := errors.Join(nodeErr, policyErr); err != nil {
+		return "", err
+	}
+	_, version, err = p.Canonical()
+	return version, err
+}
+
+// tryModules makes the modules, as far as that goes without an engine.
+func (a *app) tryModules(file string, dir datadir.Dir, p engine.Policy) error {
+	o := a.options(string(dir), "", "", nil, nil)
+	_, err := modules.Build(p, engine.Deps{
+		Now: o.Now, Rand: o.Rand, Log: discard(), Dial: noNetwork, Dir: string(dir), Facts: noFacts{},
+	}, a.With.With)
+	if err == nil {
+		return nil
+	}
+	var problems config.Problems
+	for _, one := range config.Flatten(err) {
+		if !slices.ContainsFunc(problems, func(p config.Problem) bool { return p.Message == one.Error() }) {
+			problems = append(problems, config.Problem{File: file, Message: one.Error()})
+		}
+	}
+	return problems
+}

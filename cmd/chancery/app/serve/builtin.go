@@ -1,0 +1,115 @@
+package serve
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"chancery/cmd/chancery/app/config"
+	"chancery/engine"
+	"chancery/frontends/access"
+	"chancery/frontends/acme"
+	"chancery/frontends/native"
+)
+
+// Builtin are the protocols of Chancery's own.
+func Builtin() []Frontend {
+	return []Frontend{
+		{Source: engine.ACME, Endpoint: acme.Endpoint{}, Tables: acme.Schemas(), New: newACME},
+		{Source: engine.Native, Endpoint: native.Config{}, New: newNative},
+	}
+}
+
+func newACME(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
+	if len(endpoints) == 0 {
+		return Mounts{}, nil
+	}
+	c, err := acme.ParseConfig(endpoints)
+	if err != nil {
+		return Mounts{}, err
+	}
+	v := w.Node.Settings.ACME.Validation
+	var networks []netip.Prefix
+	for _, n := range v.Networks {
+		p, err := config.ParseNetwork(n)
+		if err != nil {
+			return Mounts{}, err
+		}
+		networks = append(networks, p)
+	}
+	n := w.Node
+	f, err := acme.New(c, acme.Deps{
+		DB: n.DB, Requests: n.Engine, Certificates: n.Engine, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
+		NonceKey: w.NonceKey, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
+		Retention:  time.Duration(w.Policy.Retention.Orders),
+		Validation: acme.Validation{HTTPPort: v.HTTPPort, Resolvers: v.Resolvers, Networks: networks},
+	})
+	if err != nil {
+		return Mounts{}, err
+	}
+	var open []string
+	for _, name := range slices.Sorted(maps.Keys(c)) {
+		if c[name].Open {
+			open = append(open, fmt.Sprintf("The ACME endpoint %s is open: whoever reaches %s gets a certificate for any name that they prove to control.", name, w.HTTPS))
+		}
+	}
+	return Mounts{HTTPS: map[string]http.Handler{"/acme/": f}, Run: f.Run, Open: open}, nil
+}
+
+func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
+	c := native.Config{Name: "default"}
+	for name, raw := range endpoints {
+		if name != c.Name {
+			return Mounts{}, fmt.Errorf("frontends.native.%s: the native API has one endpoint, which is called default", name)
+		}
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return Mounts{}, fmt.Errorf("frontends.native.%s: %w", name, err)
+		}
+	}
+	n := w.Node
+	management, enrollment, err := pools(n.Engine)
+	if err != nil {
+		return Mounts{}, err
+	}
+	cursors, err := n.Seal.Key("cursors")
+	if err != nil {
+		return Mounts{}, err
+	}
+	f, err := native.New(c, native.Deps{
+		Engine: n.Engine, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
+		ManagementRoots: management, EnrollmentRoots: enrollment, CursorKey: cursors,
+		Apply: w.Apply, Exposure: w.Exposure,
+	})
+	if err != nil {
+		return Mounts{}, err
+	}
+	m := Mounts{Admin: map[string]http.Handler{"/api/v1/": f.Admin()}}
+	if len(endpoints) > 0 {
+		m.HTTPS = map[string]http.Handler{"/api/v1/": f.Enrollment()}
+	}
+	return m, nil
+}
+
+// pools are the roots of the people who administer, and of everybody else.
+func pools(e *engine.Engine) (management, enrollment *x509.CertPool, err error) {
+	management, enrollment = x509.NewCertPool(), x509.NewCertPool()
+	all, err := e.Authorities(context.Background())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, a := range all {
+		top := a.Chain[len(a.Chain)-1]
+		if a.Name == engine.ManagementAuthority {
+			management.AddCert(top)
+		} else {
+			enrollment.AddCert(top)
+		}
+	}
+	return management, enrollment, nil
+}

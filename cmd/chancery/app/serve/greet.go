@@ -1,0 +1,81 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// greet shows, after a first start, one command for each protocol that works
+// when it is pasted on this machine.
+func (s *Server) greet(w io.Writer, l *listeners) {
+	abs := func(path string) string {
+		if p, err := filepath.Abs(path); err == nil {
+			return quote(p)
+		}
+		return quote(path)
+	}
+	dir, roots := abs(string(s.node.Dir)), abs(s.node.Dir.Roots())
+	name := hostName()
+	url := s.world.HTTPS
+	fmt.Fprintf(w, "\nTrust: %s, as chancery ca trust --data %s says.\n", s.node.Dir.Roots(), dir)
+	fmt.Fprintf(w, "Settings: %s. CA policy: %s.\n", s.node.Dir.Settings(), s.node.Dir.Policy())
+	fmt.Fprintf(w, "\nA certificate by the native API, from this command or with curl:\n")
+	csr := func(out string) string {
+		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout service.key -subj /CN=app.example.org -addext subjectAltName=DNS:app.example.org " + out
+	}
+	fmt.Fprintf(w, "  %s && chancery submit --data %s service.csr\n", csr("-out service.csr"), dir)
+	fmt.Fprintf(w, "  %s | curl --fail-with-body --cacert %s --cert %s --key %s -H 'Content-Type: application/x-pem-file' --data-binary @- %s/api/v1/requests\n",
+		csr(""), roots, abs(s.node.Dir.FounderCert()), abs(s.node.Dir.FounderKey()), url)
+	fmt.Fprintf(w, "By ACME, for a DNS name of this machine%s:\n", note(name))
+	port := s.node.Settings.ACME.Validation.HTTPPort
+	certbot, lego := "", ""
+	if port != 80 {
+		certbot, lego = fmt.Sprintf(" --http-01-port %d", port), fmt.Sprintf(" --http.port :%d", port)
+	}
+	fmt.Fprintf(w, "  REQUESTS_CA_BUNDLE=%s certbot certonly --standalone%s --non-interactive --agree-tos --register-unsafely-without-email --server %s/acme/directory -d %s\n", roots, certbot, url, name)
+	fmt.Fprintf(w, "  LEGO_CA_CERTIFICATES=%s lego --accept-tos --email admin@example.org --server %s/acme/directory --http%s -d %s run\n", roots, url, lego, name)
+	fmt.Fprintf(w, "Is it revoked?\n  curl -sS http://%s/crl/%s.crl | openssl crl -inform DER -noout -text\n\n", clientAddr(l.http.Addr()), s.mainKey())
+}
+
+// mainKey names the CA key that clients' certificates are signed with.
+func (s *Server) mainKey() string {
+	all, err := s.node.Engine.Authorities(s.base)
+	if err != nil {
+		return "KEY"
+	}
+	for _, a := range all {
+		if a.Name == "main" {
+			return a.KeyID
+		}
+	}
+	return all[0].KeyID
+}
+
+// hostName is a name of more than one label that leads to this machine, if it
+// has one: an ACME client needs that.
+func hostName() string {
+	host, err := os.Hostname()
+	if err == nil && strings.Contains(host, ".") && net.ParseIP(host) == nil {
+		return strings.ToLower(host)
+	}
+	return "HOST.EXAMPLE.ORG"
+}
+
+func note(name string) string {
+	if name == "HOST.EXAMPLE.ORG" {
+		return " (write it in the place of " + name + ")"
+	}
+	return ""
+}
+
+// quote makes a path safe to paste into a shell.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:@%") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,173 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"chancery/cmd/chancery/app/config"
+	"chancery/frontends/access"
+)
+
+// Limits of every listener. Clients that need more are none of ours.
+const (
+	maxHeader     = 16 << 10
+	headerTimeout = 10 * time.Second
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 120 * time.Second // validation may take its time before the answer
+	idleTimeout   = 120 * time.Second
+)
+
+type listeners struct{ https, http, admin net.Listener }
+
+// listen opens the addresses of the settings before anything else is done, so
+// that clients of a server that just starts wait instead of failing.
+func listen(c config.Listen) (*listeners, error) {
+	l := &listeners{}
+	var errs []error
+	for _, one := range []struct {
+		key, addr string
+		to        *net.Listener
+	}{{"https", c.HTTPS, &l.https}, {"http", c.HTTP, &l.http}, {"admin", c.Admin, &l.admin}} {
+		ln, err := net.Listen("tcp", one.addr)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen.%s: %w; is another server running, or does the port need root? Change it in chancery.yaml", one.key, err))
+			continue
+		}
+		*one.to = ln
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, one := range []net.Listener{l.https, l.http, l.admin} {
+		if one != nil {
+			one.Close()
+		}
+	}
+}
+
+// loopback says whether only this machine can reach the server.
+func (l *listeners) loopback() bool {
+	for _, one := range []net.Listener{l.https, l.http, l.admin} {
+		if a, ok := one.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
+}
+
+// answer starts the servers. One that ends by itself is on failed.
+func (s *Server) answer(l *listeners) ([]*http.Server, <-chan error, error) {
+	failed := make(chan error, 4)
+	var servers []*http.Server
+	start := func(name string, h http.Handler, serve func(*http.Server) error) {
+		a := access.Handler(s.node.Log, s.node.Now, name, h)
+		s.access = append(s.access, a)
+		srv := newHTTP(a, s.node.Log)
+		servers = append(servers, srv)
+		go func() {
+			if err := serve(srv); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("listener %s: %w", name, err)
+			}
+		}()
+	}
+	pick := func(of func(*generation) http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { of(s.current.Load()).ServeHTTP(w, r) })
+	}
+	secure := func(ln net.Listener) func(*http.Server) error {
+		return func(srv *http.Server) error {
+			srv.TLSConfig = s.tls.config()
+			return srv.ServeTLS(ln, "", "")
+		}
+	}
+	socket, err := s.listenSocket()
+	if err != nil {
+		return nil, nil, err
+	}
+	start("https", pick(func(g *generation) http.Handler { return g.https }), secure(l.https))
+	start("http", pick(func(g *generation) http.Handler { return g.http }), func(srv *http.Server) error { return srv.Serve(l.http) })
+	admin := pick(func(g *generation) http.Handler { return g.admin })
+	start("admin", admin, secure(l.admin))
+	if socket != nil {
+		start("socket", s.breakGlass(admin), func(srv *http.Server) error {
+			srv.ConnContext = withPeer
+			return srv.Serve(socket)
+		})
+	}
+	return servers, failed, nil
+}
+
+func newHTTP(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		// What strangers do wrong while they connect is no news.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// healthz says that the process answers.
+func healthz(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") }
+
+// readyz says whether the CA can do its work, and if not, what keeps it.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
+	defer cancel()
+	why := s.unready(ctx)
+	if len(why) == 0 {
+		plain(w, http.StatusOK, "ready\n")
+		return
+	}
+	text := "not ready:\n"
+	for _, line := range why {
+		text += line + "\n"
+	}
+	plain(w, http.StatusServiceUnavailable, text)
+}
+
+// unready lists what keeps the CA from its work. It tells strangers nothing that
+// is secret, and people what to look at.
+func (s *Server) unready(ctx context.Context) []string {
+	if s.drain.Load() {
+		return []string{"the server is stopping"}
+	}
+	h, err := s.node.Engine.Health(ctx)
+	if err != nil {
+		s.node.Log.ErrorContext(ctx, "health", "err", err)
+		return []string{"the records cannot be read; see the log"}
+	}
+	all, err := s.node.Engine.Authorities(ctx)
+	if err != nil {
+		return []string{"the authorities cannot be read; see the log"}
+	}
+	var why []string
+	for _, a := range all {
+		if !a.CanSign {
+			why = append(why, "authority "+a.Name+" has no key on this node")
+			continue
+		}
+		if until, ok := h.CRLs[a.KeyID]; !ok || s.node.Now().After(until) {
+			why = append(why, "authority "+a.Name+" has no current CRL")
+		}
+		if s.node.Now().After(a.Chain[0].NotAfter) {
+			why = append(why, "authority "+a.Name+" has expired")
+		}
+	}
+	return why
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}

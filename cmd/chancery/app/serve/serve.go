@@ -1,0 +1,224 @@
+// Package serve runs a CA: it listens, puts the frontends in front of the
+// engine, keeps the server's own certificate, changes the policy while it runs,
+// and stops without losing what is under way.
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"chancery/cmd/chancery/app/datadir"
+	"chancery/cmd/chancery/app/node"
+	"chancery/frontends/access"
+	"chancery/frontends/status"
+)
+
+// A Server is a CA that listens.
+type Server struct {
+	node      *node.Node
+	frontends []Frontend
+	world     World
+	status    *status.Frontend
+	metrics   http.Handler
+	tls       *ownTLS
+	access    []*access.Access
+
+	mu      sync.Mutex // of changes: one policy at a time
+	current atomic.Pointer[generation]
+	workers workers
+	base    context.Context // of the workers: done when the server stops
+	drain   atomic.Bool
+}
+
+// Run serves until ctx is done. hup makes it read the policy again. What people
+// should see goes to stdout, at last one line that begins with ready.
+func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.Signal, stdout io.Writer) (err error) {
+	first := n.First
+	l, err := listen(n.Settings.Listen)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	if err := n.Start(ctx, "http://"+clientAddr(l.http.Addr())); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	s, err := newServer(n, frontends, l)
+	if err != nil {
+		return err
+	}
+	if err := s.certificates(ctx); err != nil {
+		return err
+	}
+	g, err := s.generate(n.Policy)
+	if err != nil {
+		return err
+	}
+	s.current.Store(g)
+	return s.run(ctx, l, g, hup, func(a datadir.Addresses) error {
+		if first {
+			s.greet(stdout, l)
+		}
+		_, err := fmt.Fprintf(stdout, "ready https=%s http=%s admin=%s\n", a.HTTPS, a.HTTP, a.Admin)
+		return err
+	})
+}
+
+func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error) {
+	nonce, err := n.Seal.Key("nonces")
+	if err != nil {
+		return nil, err
+	}
+	own := ownNames(n, l.https, l.admin)
+	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: own}}
+	s.status = status.New(status.Deps{Engine: n.Engine, Now: n.Now, Log: n.Log})
+	s.metrics = newMetrics(s)
+	s.world = World{
+		Node: n, HTTPS: "https://" + clientAddr(l.https.Addr()), Loopback: l.loopback(), NonceKey: nonce,
+		Apply: s.Apply, Exposure: s.exposure,
+	}
+	if u := n.Settings.PublicURL.HTTPS; u != "" {
+		s.world.HTTPS = u
+	}
+	for _, name := range own {
+		s.world.OwnNames = append(s.world.OwnNames, name.Value)
+	}
+	return s, nil
+}
+
+// certificates makes the founder's and the server's own at the same time: each
+// waits for the disk.
+func (s *Server) certificates(ctx context.Context) error {
+	founder := make(chan error, 1)
+	go func() { founder <- s.node.Finish(ctx) }()
+	err := s.tls.open(ctx)
+	return errors.Join(err, <-founder)
+}
+
+// run answers until ctx is done, and then lets everybody finish.
+func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-chan os.Signal, ready func(datadir.Addresses) error) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	s.base = work
+	s.workers.start(work, append(g.run, s.node.Engine.Run))
+	var own sync.WaitGroup
+	own.Go(func() { s.tls.run(work) })
+
+	servers, failed, err := s.answer(l)
+	if err != nil {
+		stop()
+		s.workers.wait()
+		return err
+	}
+	addresses := datadir.Addresses{HTTPS: l.https.Addr().String(), HTTP: l.http.Addr().String(), Admin: l.admin.Addr().String(), PID: os.Getpid()}
+	s.settle(ctx)
+	err = errors.Join(s.node.Dir.WriteServing(addresses), ready(addresses))
+	for _, warning := range g.open {
+		s.node.Log.WarnContext(ctx, warning)
+	}
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			err = s.stop(servers)
+			stop()
+			s.workers.wait()
+			own.Wait()
+			return errors.Join(err, removeServing(s.node.Dir))
+		case err = <-failed:
+		case <-hup:
+			if _, _, err := s.Reload(work, "SIGHUP"); err != nil {
+				s.node.Log.ErrorContext(ctx, "the policy was not changed", "err", err)
+			}
+		}
+	}
+	err = errors.Join(err, s.stop(servers))
+	stop()
+	s.workers.wait()
+	own.Wait()
+	return err
+}
+
+// settle waits a moment for what the engine does at its start, so that a server
+// that says it is ready is.
+func (s *Server) settle(ctx context.Context) {
+	deadline := time.Now().Add(3 * time.Second)
+	for time.Now().Before(deadline) && ctx.Err() == nil {
+		if len(s.unready(ctx)) == 0 {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// drainTime is what requests under way may still take.
+const drainTime = 20 * time.Second
+
+// stop takes no new requests and waits for those under way.
+func (s *Server) stop(servers []*http.Server) error {
+	s.drain.Store(true)
+	s.node.Log.Info("stopping: finishing what is under way")
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make([]error, len(servers))
+	for i, srv := range servers {
+		wg.Go(func() {
+			if errs[i] = srv.Shutdown(ctx); errs[i] != nil {
+				errs[i] = fmt.Errorf("some requests were cut off: %w", errors.Join(errs[i], srv.Close()))
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func removeServing(d datadir.Dir) error {
+	if err := os.Remove(d.Serving()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// workers are what runs beside answering, restarted with each policy.
+type workers struct {
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+// start runs all of them; the ones before must have been stopped.
+func (w *workers) start(ctx context.Context, run []func(context.Context) error) {
+	ctx, w.cancel = context.WithCancel(ctx)
+	for _, fn := range run {
+		w.done.Go(func() { _ = fn(ctx) }) // ends with ctx, and says then only that
+	}
+}
+
+// wait stops them and waits for their end.
+func (w *workers) wait() {
+	if w.cancel != nil {
+		w.cancel()
+	}
+	w.done.Wait()
+}
+
+// clientAddr is an address that clients can use: one that listens everywhere is
+// reached by the machine's name.
+func clientAddr(a net.Addr) string {
+	t, ok := a.(*net.TCPAddr)
+	if !ok || !t.IP.IsUnspecified() {
+		return a.String()
+	}
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, fmt.Sprint(t.Port))
+}
