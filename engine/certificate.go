@@ -112,7 +112,8 @@ var certificates = store.Table[Certificate]{
 	},
 }
 
-// ders holds certificates, under the key of their rows.
+// ders holds certificates, under the ids of their requests: what is made
+// together lies together.
 var ders = store.Blobs{Name: "ders"}
 
 // blocked are the keys that may never be certified again, because a certificate

@@ -26,7 +26,7 @@ func (e *Engine) record(ctx context.Context, r *Request, n *newRow) error {
 
 // insert adds the row of a new request, with its body and what the frontend adds.
 func (e *Engine) insert(tx store.Tx, r *Request, n *newRow) error {
-	old, err := requests.One(tx, "key", r.Key[:32])
+	old, err := requests.One(tx, "key", r.Key)
 	if err == nil {
 		c, err := revokedIfIssued(tx, old)
 		if err != nil {
@@ -112,7 +112,7 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 				return err
 			}
 		}
-		if err := trails.Insert(tx, newTrail(e.newID(), &next, o, now)); err != nil {
+		if err := e.keepTrail(tx, next.ID, o, now); err != nil {
 			return err
 		}
 		var err error
@@ -129,7 +129,7 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 	}
 	n.done = true
 	e.hand(queued)
-	next.Asked, next.Grants = r.Asked, r.Grants
+	next.twin = o.rendered.Cert
 	return &next, nil
 }
 
@@ -138,8 +138,14 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 // and grants.
 func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error {
 	now := e.now()
-	r.Policy, r.Profile, r.Digest, r.Pends, r.Votes = set.version, o.draft.Profile, o.rendered.Digest, o.pends, o.votes
-	r.State, r.Refusal = o.state, o.refusal
+	r.Policy, r.Profile, r.Pends, r.Votes = set.version, o.draft.Profile, o.pends, o.votes
+	r.State, r.Refusal, r.Same, r.Digest = o.state, o.refusal, "", ""
+	if o.state == Pending {
+		r.Same = sameHash(r)
+	}
+	if o.state == Pending || len(o.votes) > 0 {
+		r.Digest = o.rendered.Digest
+	}
 	if o.state != StateDenied {
 		if err := e.frozen(tx, o); err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -235,16 +234,12 @@ func (e *Engine) template(r *Request, d *Draft, o *outcome) (*tbs.Certificate, e
 // and the certificate without serial and dates. For clients with a new key for
 // each run it leaves out what derives from the key.
 func digest(set *setup, r *Request, o *outcome) (string, error) {
-	profile, err := json.Marshal(set.profiles[o.draft.Profile])
-	if err != nil {
-		return "", err
-	}
 	body, err := tbs.WithoutSerialAndDates(o.rendered.TBS, r.KeyPerRun)
 	if err != nil {
 		return "", err
 	}
 	h := sha256.New()
-	for _, part := range [][]byte{profile, []byte(o.draft.Profile), []byte(o.draft.Authority), body} {
+	for _, part := range [][]byte{set.profileDocs[o.draft.Profile], []byte(o.draft.Profile), []byte(o.draft.Authority), body} {
 		n := sha256.Sum256(part)
 		h.Write(n[:])
 	}

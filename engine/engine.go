@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"sync"
@@ -30,18 +30,19 @@ type Engine struct {
 // A setup is a [Setup] in use.
 type setup struct {
 	Setup
-	version  string
-	profiles map[string]Profile // with Chancery's own
-	waits    bool               // some step waits for something outside
-	wants    map[EventKind][]string
+	version     string
+	profiles    map[string]Profile // with Chancery's own
+	profileDocs map[string][]byte  // canonical form of each profile, for D
+	waits       bool               // some step waits for something outside
+	wants       map[EventKind][]string
 }
 
 // Schemas are the tables of the engine, for opening the store.
 func Schemas() []store.Schema {
 	return []store.Schema{
 		requests.Schema(), certificates.Schema(), grants.Schema(), deliveries.Schema(), crls.Schema(),
-		freezes.Schema(), settings.Schema(), audits.Schema(), trails.Schema(),
-		bodies.Schema(), tbss.Schema(), ders.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(),
+		freezes.Schema(), settings.Schema(), audits.Schema(),
+		bodies.Schema(), tbss.Schema(), ders.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(), trails.Schema(),
 	}
 }
 
@@ -81,7 +82,7 @@ func (e *Engine) fault(step string) {
 // now has whole milliseconds, which is what rows keep.
 func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Millisecond) }
 
-func (e *Engine) newID() string { return store.NewID(e.Now(), e.Rand) }
+func (e *Engine) newID() string { return store.NewIDFor(e.DB, e.Now(), e.Rand) }
 
 // mac is a keyed hash, with the use that it is for.
 func (e *Engine) mac(use string, data []byte) string {
@@ -89,7 +90,7 @@ func (e *Engine) mac(use string, data []byte) string {
 	h.Write([]byte(use))
 	h.Write([]byte{0})
 	h.Write(data)
-	return hex.EncodeToString(h.Sum(nil)[:20])
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
 }
 
 // view and update are the store's, with the engine's error for a store that

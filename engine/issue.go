@@ -2,12 +2,12 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
-
-	"crypto/x509"
 
 	"chancery/engine/keys"
 	"chancery/engine/tbs"
@@ -61,9 +61,12 @@ func (e *Engine) issued(r *Request, der []byte) Disposition {
 // commitCertificate writes everything that makes a certificate exist: its row,
 // its bytes, the end of its request, and the deliveries to exits.
 func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, der []byte) error {
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return fmt.Errorf("the signed certificate does not parse: %w", err)
+	c := r.twin // of the very bytes that were signed
+	if c == nil {
+		var err error
+		if c, err = x509.ParseCertificate(der); err != nil {
+			return fmt.Errorf("the signed certificate does not parse: %w", err)
+		}
 	}
 	row, err := e.certificateRow(r, c)
 	if err != nil {
@@ -87,7 +90,7 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 		if err := certificates.Insert(tx, row); err != nil {
 			return err
 		}
-		if err := ders.Insert(tx, row.key(), der); err != nil {
+		if err := ders.Insert(tx, r.ID, der); err != nil {
 			return err
 		}
 		if err := tbss.Delete(tx, r.ID); err != nil {
@@ -117,13 +120,10 @@ func (e *Engine) certificateRow(r *Request, c *x509.Certificate) (*Certificate, 
 	if err != nil {
 		return nil, err
 	}
-	key, err := keys.Parse(c.RawSubjectPublicKeyInfo)
-	if err != nil {
-		return nil, err
-	}
+	spki := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 	return &Certificate{
 		CertID: r.Cert, Status: Good, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Subject: subject.String(), Names: all,
-		SPKI: hashText(key), Requester: r.Requester, Profile: r.Profile, Authority: e.issuers[r.Cert.Issuer].Authority, Request: r.ID,
+		SPKI: hex.EncodeToString(spki[:]), Requester: r.Requester, Profile: r.Profile, Authority: e.issuers[r.Cert.Issuer].Authority, Request: r.ID,
 	}, nil
 }
 

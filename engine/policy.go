@@ -27,15 +27,15 @@ type Policy struct {
 	Retention   Retention                             `json:"retention,omitzero"`
 }
 
-// Canonical is the document's canonical form and its version, the SHA-256 of
-// that form in hexadecimal.
+// Canonical is the document's canonical form and its version, half of the
+// SHA-256 of that form in hexadecimal.
 func (p *Policy) Canonical() (doc []byte, version string, err error) {
 	doc, err = json.Marshal(p)
 	if err != nil {
 		return nil, "", err
 	}
 	h := sha256.Sum256(doc)
-	return doc, hex.EncodeToString(h[:]), nil
+	return doc, hex.EncodeToString(h[:16]), nil
 }
 
 // An Authority is an issuing CA. Its keys and certificates are made by init.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ type Request struct {
 	Source    Source        `json:"s"`
 	Endpoint  string        `json:"ep,omitempty"`
 	Requester Principal     `json:"q"`
-	Key       string        `json:"k"` // in hexadecimal
+	Key       string        `json:"k"` // Key.String
 	State     State         `json:"st"`
 	Form      Form          `json:"f,omitempty"` // empty: PKCS10
 	BodyMAC   string        `json:"h"`           // keyed hash of the whole body as it came
@@ -57,8 +58,9 @@ type Request struct {
 	Reserved  []string      `json:"rs,omitempty"` // grants of which a use is reserved
 	Released  bool          `json:"rl,omitempty"` // no longer answers for its Key
 
-	Asked  *Asked   `json:"-"` // parsed from the body
-	Grants []*Grant `json:"-"` // those that ByGrant proofs refer to and that can be used now
+	Asked  *Asked            `json:"-"` // parsed from the body
+	Grants []*Grant          `json:"-"` // those that ByGrant proofs refer to and that can be used now
+	twin   *x509.Certificate // what was rendered, while the process that did so goes on
 }
 
 // Asked is what the body of a request asks for, parsed once. None of it is
@@ -101,7 +103,7 @@ var requests = store.Table[Request]{
 			if r.Released {
 				return nil
 			}
-			return []string{r.Key[:32]} // half of the hash is more than enough
+			return []string{r.Key}
 		}},
 		{Name: "time", Keys: func(r *Request) []string { return []string{newestFirst(r.Received)} }},
 		{Name: "state", Keys: func(r *Request) []string { return []string{string(r.State)} }},
@@ -142,7 +144,7 @@ func (r *Request) basis() []string {
 		add("vote:" + v.By)
 	}
 	if r.Policy != "" {
-		add("policy:" + r.Policy[:16])
+		add("policy:" + r.Policy)
 	}
 	return b
 }

@@ -103,29 +103,23 @@ func (e *Engine) purge(ctx context.Context) {
 	before := e.now().Add(-keep)
 	after := ""
 	for ctx.Err() == nil {
-		var old []*trail
+		var old []string
 		seen := 0
 		err := e.view(ctx, func(tx store.Tx) error {
 			old, seen = nil, 0
-			for t, err := range trails.All(tx, after, "") {
-				if err != nil {
-					return err
+			return eachTrail(tx, after, "", func(key string, t *trail) bool {
+				after = key + "\x00"
+				if t.At.Before(before) {
+					old = append(old, key)
 				}
 				seen++
-				after = trails.Key(t) + "\x00"
-				if t.At.Before(before) {
-					old = append(old, t)
-				}
-				if seen == 4*batchSize {
-					break
-				}
-			}
-			return nil
+				return seen < 4*batchSize
+			})
 		})
 		if err == nil && len(old) > 0 {
 			err = e.update(ctx, func(tx store.Tx) error {
-				for _, t := range old {
-					if err := trails.Delete(tx, t); err != nil {
+				for _, key := range old {
+					if err := trails.Delete(tx, key); err != nil {
 						return err
 					}
 				}

@@ -2,8 +2,8 @@ package engine
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"time"
 
 	"chancery/engine/names"
@@ -48,7 +48,8 @@ func NewKey(source Source, endpoint, authority string, requester Principal, id s
 	return Key(h.Sum(nil))
 }
 
-func (k Key) String() string { return hex.EncodeToString(k[:]) }
+// String is the form in which rows hold a Key: 144 bits of it in base64url.
+func (k Key) String() string { return base64.RawURLEncoding.EncodeToString(k[:18]) }
 
 // A Form is how the body of a submission is encoded.
 type Form string

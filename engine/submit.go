@@ -142,7 +142,7 @@ func (e *Engine) recall(ctx context.Context, r *Request) (Disposition, error) {
 // revoked.
 func (e *Engine) find(ctx context.Context, key string) (r *Request, revoked bool, err error) {
 	err = e.view(ctx, func(tx store.Tx) (err error) {
-		if r, err = requests.One(tx, "key", key[:32]); err != nil {
+		if r, err = requests.One(tx, "key", key); err != nil {
 			return err
 		}
 		if r.State == StateIssued {
@@ -154,7 +154,7 @@ func (e *Engine) find(ctx context.Context, key string) (r *Request, revoked bool
 		}
 		return nil
 	})
-	if store.Missing(err) || err == nil && r.Key != key {
+	if store.Missing(err) {
 		return nil, false, ErrNoRequest
 	}
 	return r, revoked, err
@@ -223,6 +223,7 @@ func (e *Engine) load(ctx context.Context, r *Request) error {
 		return fmt.Errorf("the stored body of request %s: %w", r.ID, err)
 	}
 	r.Asked = askedOf(csr)
+	r.Same = sameHash(r)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"chancery/store"
@@ -10,27 +11,44 @@ import (
 // A trail is how one decision was reached. It is kept beside the request for as
 // long as retention says.
 type trail struct {
-	ID       string       `json:"i"`
-	Request  string       `json:"r"`
 	At       time.Time    `json:"a"`
-	State    State        `json:"s"`
-	Policy   string       `json:"p"`
 	Steps    []TrailEntry `json:"t"`
 	Warrants []Warrant    `json:"w,omitempty"`
+}
+
+// trails holds JSON under the request's id and the time, so that the trails of
+// one request lie together, in order.
+var trails = store.Blobs{Name: "trails"}
+
+func (e *Engine) keepTrail(tx store.Tx, request string, o *outcome, now time.Time) error {
+	doc, err := json.Marshal(trail{now, o.trail, o.warrants})
+	if err != nil {
+		return err
+	}
+	return trails.Insert(tx, request+e.newID()[1:], doc)
+}
+
+// eachTrail calls fn with trails from one key on, until fn says to stop.
+func eachTrail(tx store.Tx, from, to string, fn func(key string, t *trail) (more bool)) error {
+	for key, doc := range trails.All(tx, from, to) {
+		if doc.Err != nil {
+			return doc.Err
+		}
+		t := new(trail)
+		if err := json.Unmarshal(doc.Bytes, t); err != nil {
+			return err
+		}
+		if !fn(key, t) {
+			return nil
+		}
+	}
+	return nil
 }
 
 // A Warrant says why a name may be in the certificate.
 type Warrant struct {
 	Name string `json:"n"`
 	By   string `json:"b"`
-}
-
-// A trail's key begins with its request's id, so that the trails of one request
-// lie together.
-var trails = store.Table[trail]{Name: "trails", Version: 1, Key: func(t *trail) string { return t.Request + t.ID[1:] }}
-
-func newTrail(id string, r *Request, o *outcome, now time.Time) *trail {
-	return &trail{ID: id, Request: r.ID, At: now, State: r.State, Policy: r.Policy[:16], Steps: o.trail, Warrants: o.warrants}
 }
 
 // An Explanation is everything known about how a request came to be what it is.
@@ -52,13 +70,10 @@ func (e *Engine) Explain(ctx context.Context, id string) (*Explanation, error) {
 	}
 	x := &Explanation{Request: r}
 	if err := e.view(ctx, func(tx store.Tx) error {
-		for t, err := range trails.All(tx, id, id+"\xff") {
-			if err != nil {
-				return err
-			}
+		return eachTrail(tx, id, id+"\xff", func(_ string, t *trail) bool {
 			x.Trail, x.Warrants, x.Decided = t.Steps, t.Warrants, t.At
-		}
-		return nil
+			return true
+		})
 	}); err != nil {
 		return nil, err
 	}

@@ -83,6 +83,12 @@ func (e *Engine) Use(ctx context.Context, s Setup, by string) (version string, e
 	if next.profiles, err = s.Policy.EffectiveProfiles(); err != nil {
 		return "", err
 	}
+	next.profileDocs = map[string][]byte{}
+	for name, pr := range next.profiles {
+		if next.profileDocs[name], err = json.Marshal(pr); err != nil {
+			return "", err
+		}
+	}
 	for name := range s.Policy.Authorities {
 		if e.current[name] == nil {
 			return "", fmt.Errorf("authorities.%s has no CA key here: make it with init first", name)

@@ -352,6 +352,28 @@ func (b Blobs) Get(tx Tx, key string) ([]byte, error) {
 	return body, nil
 }
 
+// A Blob is raw bytes as All yields them, or why they cannot be had.
+type Blob struct {
+	Bytes []byte
+	Err   error
+}
+
+// All yields keys and bytes with from <= key < to in order; an empty to means no
+// end. It ends after an error.
+func (b Blobs) All(tx Tx, from, to string) iter.Seq2[string, Blob] {
+	return func(yield func(string, Blob) bool) {
+		for p, err := range tx.Scan(b.Name, from, to) {
+			var body []byte
+			if err == nil {
+				_, body, err = open(p.Doc)
+			}
+			if !yield(p.Key, Blob{body, err}) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Insert adds bytes under a key that has none.
 func (b Blobs) Insert(tx Tx, key string, body []byte) error {
 	return tx.Insert(b.Name, key, seal(1, body))
