@@ -225,25 +225,18 @@ func (c *candidate) lead(ctx context.Context, last time.Time, fn func(context.Co
 	defer tick.Stop()
 	for {
 		select {
-		case err := <-ended:
+		case err := <-ended: // by itself or because ctx did
 			c.giveBack(ctx)
-			return false, err
-		case <-ctx.Done():
-			err := <-ended
-			c.giveBack(ctx)
-			if err == nil || errors.Is(err, context.Canceled) {
+			if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 				err = ctx.Err()
 			}
 			return false, err
 		case <-tick.C:
 		}
 		now := time.Now()
-		err := c.beat(inner, last)
+		err := c.beat(context.WithoutCancel(ctx), last) // fn may still work when ctx has ended
 		if err == nil {
 			last = now
-			continue
-		}
-		if ctx.Err() != nil {
 			continue
 		}
 		c.o.Log.WarnContext(ctx, "a beat failed", "lease", c.Name, "error", err)

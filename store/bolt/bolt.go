@@ -33,8 +33,6 @@ type Options struct {
 	// Fatal is called once when the disk refused a write. What the file then
 	// holds cannot be known before it is opened again, so the process must exit.
 	Fatal func(error)
-
-	maxSize int // of the file, to test a full disk without one
 }
 
 // DB is a [store.DB] in one file. Its View may show what an Update that is being
@@ -70,7 +68,7 @@ const (
 	// pageSize, of new files, lets pages be fuller than 4 KiB would: no page may
 	// keep fewer than two documents when it is split, and of 700 bytes there are
 	// but five in 4 KiB. A certificate takes 20 % less disk, at the same speed.
-	pageSize = 8 << 10
+	pageSize = 4 << 10
 
 	// mapped is how much of the file is mapped from the start. Addresses cost
 	// nothing, and mapping more later must wait for every reader.
@@ -84,7 +82,7 @@ func Open(path string, o Options, schemas ...store.Schema) (*DB, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	b, err := openFile(path, o)
+	b, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +99,7 @@ func Open(path string, o Options, schemas ...store.Schema) (*DB, error) {
 	return d, nil
 }
 
-func openFile(path string, o Options) (b *bbolt.DB, err error) {
+func openFile(path string) (b *bbolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil { // bbolt's way of saying that pages make no sense
 			err = fmt.Errorf("%s is damaged: restore it from a backup: %v", path, p)
@@ -110,7 +108,7 @@ func openFile(path string, o Options) (b *bbolt.DB, err error) {
 	_, missing := os.Stat(path)
 	options := &bbolt.Options{
 		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true, NoStatistics: true,
-		MaxSize: o.maxSize, PageSize: pageSize,
+		PageSize: pageSize,
 	}
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file takes the size of the map
 		options.InitialMmapSize = mapped

@@ -12,7 +12,6 @@ import (
 	"chancery/store"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // ErrFull is in the error of an Update for which the disk has no room. Nothing
@@ -215,9 +214,6 @@ func (d *DB) judge(err error) (outcome, fatal error) {
 // fsync is another matter whatever its reason: it may have dropped pages that it
 // had promised to keep.
 func noRoom(err error) bool {
-	if errors.Is(err, bolterrors.ErrMaxSizeReached) {
-		return true
-	}
 	var path *fs.PathError
 	full := errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 	if errors.As(err, &path) && path.Op == "write" && full {
