@@ -79,22 +79,19 @@ func (n *Node) founder(ctx context.Context, key crypto.Signer) error {
 	return datadir.Write(n.Dir.FounderCert(), initca.PEM(chain...), 0o644)
 }
 
-// founderGrant lets the founder's credential enroll, so that the first submit
-// works. It is an ordinary grant: listed, and revocable.
+// founderGrant lets the founder's credential enroll for any name, so that the
+// first submit works, whatever profiles the native endpoint offers. It is an ordinary grant: listed, and revocable.
 func (n *Node) founderGrant(ctx context.Context, who engine.Principal, until time.Time) error {
 	held, err := n.Engine.HeldGrants(ctx, engine.Native, "default", who)
 	if err != nil || len(held) > 0 {
 		return err
-	}
-	if _, ok := n.Policy.Profiles["service"]; !ok {
-		return nil // a policy of the administrator's own, from before the first start
 	}
 	any, err := names.ParsePattern("any")
 	if err != nil {
 		return err
 	}
 	_, _, err = n.Engine.CreateGrant(ctx, engine.Actor{Person: "first start", Roles: []engine.Role{engine.Admin}, Via: "init"}, engine.Grant{
-		Protocol: engine.Native, Profiles: []string{"service"}, Names: []names.Pattern{any}, Holder: who, Expires: until,
+		Protocol: engine.Native, Names: []names.Pattern{any}, Holder: who, Expires: until,
 	})
 	return err
 }

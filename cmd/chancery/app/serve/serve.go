@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,9 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 			s.greet(stdout, l)
 		}
 		_, err := fmt.Fprintf(stdout, "ready https=%s http=%s admin=%s\n", a.HTTPS, a.HTTP, a.Admin)
+		if first {
+			go debug.FreeOSMemory() // making the root took memory that will not be needed again
+		}
 		return err
 	})
 }
