@@ -41,7 +41,7 @@ func New(c Config, d engine.Deps) (engine.Exit, error) {
 		return nil, errors.New("path is missing; name a directory, such as issued")
 	}
 	if slices.Contains(strings.Split(filepath.ToSlash(c.Path), "/"), "..") {
-		return nil, fmt.Errorf("path %q leads upwards; write it without ..", c.Path)
+		return nil, fmt.Errorf("path %q leads upwards; leave the .. out", c.Path)
 	}
 	dir := filepath.Clean(c.Path)
 	if !filepath.IsAbs(dir) {

@@ -250,7 +250,7 @@ func TestConfig(t *testing.T) {
 		says   string
 	}{
 		{Config{}, "/data", "path is missing"},
-		{Config{Path: "../issued"}, "/data", "leads upwards; write it without .."},
+		{Config{Path: "../issued"}, "/data", "leads upwards; leave the .. out"},
 		{Config{Path: "a/../../b"}, "/data", "leads upwards"},
 		{Config{Path: "/var/../etc"}, "/data", "leads upwards"},
 		{Config{Path: "issued"}, "", "write an absolute path"},
