@@ -86,10 +86,11 @@ type Deps struct {
 	Now          func() time.Time
 	Rand         io.Reader // safe for concurrent use, must not fail
 	Log          *slog.Logger
-	NonceKey     []byte // 32 octets that every node shares
-	Node         string // name of this node
-	BaseURL      string // such as https://ca.example.org:8443; clients find the server there
-	Loopback     bool   // every listener is on loopback
+	NonceKey     []byte  // 32 octets that every node shares
+	Nonces       *Nonces // of the Frontend whose place this one takes; nil: new ones
+	Node         string  // name of this node
+	BaseURL      string  // such as https://ca.example.org:8443; clients find the server there
+	Loopback     bool    // every listener is on loopback
 	OwnNames     []string
 
 	// Retention is how long ended orders and authorizations are kept; 0 is 30 days.

@@ -23,7 +23,7 @@ const (
 type Frontend struct {
 	deps      Deps
 	endpoints map[string]*endpoint
-	nonces    *nonces
+	nonces    *Nonces
 	keys      *keyCache
 	validator *validate.Validator
 	after     func(time.Duration) <-chan time.Time
@@ -62,9 +62,12 @@ func New(c Config, d Deps) (*Frontend, error) {
 	}
 	f := &Frontend{
 		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,
-		nonces: newNonces(d.NonceKey, d.Node, d.Now, d.Rand),
+		nonces: d.Nonces,
 		keys:   newKeyCache(),
 		slots:  make(chan struct{}, maxValidations),
+	}
+	if f.nonces == nil {
+		f.nonces = NewNonces(d.NonceKey, d.Node, d.Now, d.Rand)
 	}
 	f.base, f.stop = context.WithCancel(context.Background())
 	for name, e := range c {

@@ -30,7 +30,10 @@ const (
 	maxWindows = 64               // nodes' starts within the life of a nonce
 )
 
-type nonces struct {
+// Nonces makes nonces and remembers which were used. A Frontend that takes the
+// place of another in the same process takes its Nonces over, so that clients
+// notice nothing.
+type Nonces struct {
 	key, mask []byte
 	node      [4]byte
 	start     uint64 // milliseconds
@@ -54,8 +57,10 @@ type page struct {
 	until int64 // no nonce of it is good after that, milliseconds
 }
 
-func newNonces(key []byte, node string, now func() time.Time, rand io.Reader) *nonces {
-	n := &nonces{
+// NewNonces makes Nonces for a start of a node. The key is 32 octets that all
+// nodes share; rand must be safe for concurrent use.
+func NewNonces(key []byte, node string, now func() time.Time, rand io.Reader) *Nonces {
+	n := &Nonces{
 		key: derive(key, "acme nonce"), mask: derive(key, "acme nonce mask"),
 		start: uint64(now().UnixMilli()), now: now, rand: rand,
 		windows: map[[10]byte]*window{},
@@ -72,7 +77,7 @@ func derive(key []byte, use string) []byte {
 }
 
 // issue makes a nonce.
-func (n *nonces) issue() string {
+func (n *Nonces) issue() string {
 	n.mu.Lock()
 	n.issued++
 	number := n.issued
@@ -91,21 +96,21 @@ func (n *nonces) issue() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-func (n *nonces) tag(body []byte) []byte {
+func (n *Nonces) tag(body []byte) []byte {
 	h := hmac.New(sha256.New, n.key)
 	h.Write(body)
 	return h.Sum(nil)[:nonceTag]
 }
 
 // hide masks the body, or unmasks it.
-func (n *nonces) hide(b *[nonceBody + nonceTag]byte) {
+func (n *Nonces) hide(b *[nonceBody + nonceTag]byte) {
 	h := hmac.New(sha256.New, n.mask)
 	h.Write(b[nonceBody:])
 	subtle.XORBytes(b[:nonceBody], b[:nonceBody], h.Sum(nil))
 }
 
 // use reports whether a nonce is good, and makes it so no more.
-func (n *nonces) use(nonce string) bool {
+func (n *Nonces) use(nonce string) bool {
 	var b [nonceBody + nonceTag]byte
 	if base64.RawURLEncoding.DecodedLen(len(nonce)) != len(b) {
 		return false
@@ -133,7 +138,7 @@ func (n *nonces) use(nonce string) bool {
 
 // window finds or makes the window, and forgets those of which no nonce can be
 // good any more.
-func (n *nonces) window(id [10]byte, now int64) *window {
+func (n *Nonces) window(id [10]byte, now int64) *window {
 	w := n.windows[id]
 	if w == nil {
 		for old, v := range n.windows {

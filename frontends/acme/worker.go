@@ -138,9 +138,11 @@ func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan err
 	// It is worth recording even while the server is stopping.
 	ctx := context.WithoutCancel(f.base)
 	if errors.Is(err, errStopping) {
-		return
+		_, err = f.change(ctx, id, i, func(a *authz) { a.Due = f.deps.Now().UnixMilli() }) // whoever comes next
+	} else {
+		_, err = f.settle(ctx, id, i, thumbprint, err)
 	}
-	if _, err := f.settle(ctx, id, i, thumbprint, err); err != nil {
+	if err != nil {
 		f.deps.Log.Error("recording a validation", "authorization", id, "err", err)
 	}
 }
