@@ -72,13 +72,11 @@ acme:
 	return c
 }
 
-// startCA is newCA, start, and at the end of the test a stop that must be
-// clean.
+// startCA is newCA and start.
 func startCA(t *testing.T) *ca {
 	t.Helper()
 	c := newCA(t)
 	c.start()
-	t.Cleanup(c.stop)
 	return c
 }
 
@@ -89,13 +87,24 @@ func (c *ca) init() {
 	c.cli("init", "--config", c.conf)
 }
 
-// start runs "chancery serve" until it is ready.
+// start runs "chancery serve" until it is ready. At the end of the test it is
+// stopped, unless the test has done that.
 func (c *ca) start(env ...string) {
 	c.t.Helper()
-	s, err := live.Start(live.Settings{Binary: c.binary, Args: []string{"--data", c.data, "--config", c.conf}, Env: env})
+	s, err := live.Start(c.settings(env...))
 	must(c.t, err)
 	c.Server = s
-	c.t.Cleanup(func() { _ = s.Kill() })
+	c.t.Cleanup(func() {
+		select {
+		case <-s.Done():
+		default:
+			c.stop()
+		}
+	})
+}
+
+func (c *ca) settings(env ...string) live.Settings {
+	return live.Settings{Binary: c.binary, Args: []string{"--data", c.data, "--config", c.conf}, Env: env}
 }
 
 // stop ends it with SIGTERM: exit code 0, and nothing bad in the log.
@@ -273,7 +282,7 @@ func write(t *testing.T, file, text string) {
 
 // tail is the end of a long text.
 func tail(s string) string {
-	const most = 8000
+	const most = 4000
 	if len(s) > most {
 		return "…" + s[len(s)-most:]
 	}

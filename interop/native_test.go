@@ -310,7 +310,7 @@ func TestFreeze(t *testing.T) {
 	c.cli("revoke", "--reason", "superseded", serialOf(certsOf(t, chain)[0]))
 	c.checkRevoked(chain)
 
-	c.cli("freeze", "--end", "all")
+	c.cli("freeze", "--lift", "all")
 	eventually(t, 10*time.Second, func() error {
 		_, err := c.submit(t.Context(), cl, read(t, csr2), "service", "k2", "")
 		return err

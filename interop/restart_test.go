@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/acme"
+
 	"chancery/interop/live"
 )
 
@@ -64,7 +66,6 @@ func TestFreePorts(t *testing.T) {
 	c := newCA(t)
 	write(t, c.conf, "listen: {https: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0'}\n")
 	c.start()
-	defer c.stop()
 	for _, url := range []string{"https://" + c.HTTPS, "http://" + c.HTTP, "https://" + c.Admin} {
 		for _, path := range []string{"/healthz", "/readyz"} {
 			resp, err := c.client(c.founder()).Get(url + path)
@@ -92,7 +93,9 @@ func TestDrain(t *testing.T) {
 	must(t, err)
 	defer conn.Close()
 	must(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-	path := "/acme/new-order"
+	dir, err := (&acme.Client{DirectoryURL: c.directory(), HTTPClient: c.client()}).Discover(t.Context())
+	must(t, err)
+	path := strings.TrimPrefix(dir.OrderURL, "https://"+c.HTTPS)
 	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/jose+json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", path, c.HTTPS, len(body))
 	must(t, err)
 	// Once the server asks for the body, the request is under way.
@@ -120,7 +123,15 @@ func TestDrain(t *testing.T) {
 	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 4") {
 		t.Errorf("the request under way got %q %v", answer, err)
 	}
-	c.stop()
+	select {
+	case <-c.Done():
+		if c.Err() != nil {
+			t.Errorf("ended with %v\n%s", c.Err(), tail(c.Log()))
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("still running 30 s after the last request")
+	}
+	c.checkLog()
 }
 
 // A configuration with a mistake is refused, with the line and what was meant.
@@ -186,7 +197,6 @@ func TestDefaultExposure(t *testing.T) {
 	}
 	c.editPolicy(func(doc map[string]any) { child(doc, "frontends", "acme", "default")["open"] = true })
 	c.start()
-	defer c.stop()
 	if out := c.cli("status"); !strings.Contains(out, "open") {
 		t.Errorf("status does not say that an endpoint is open:\n%s", out)
 	}

@@ -102,7 +102,8 @@ type Settings struct {
 
 var ready = regexp.MustCompile(`(?m)^ready https=(\S+) http=(\S+) admin=(\S+)$`)
 
-// Start runs "chancery serve" and waits for its line that it is ready.
+// Start runs "chancery serve" and waits for its line that it is ready. With the
+// error of a process that ended before comes the server, to see how it ended.
 func Start(set Settings) (*Server, error) {
 	cmd := exec.Command(set.Binary, append([]string{"serve"}, set.Args...)...)
 	cmd.Env = append(CleanEnv(), set.Env...)
@@ -133,7 +134,7 @@ func Start(set Settings) (*Server, error) {
 		s.HTTPS, s.HTTP, s.Admin = m[1], m[2], m[3]
 		return s, nil
 	case <-s.done:
-		return nil, fmt.Errorf("%s ended before it was ready: %v\n%s", cmd, s.err, s.Log())
+		return s, fmt.Errorf("%s ended before it was ready: %v\n%s", cmd, s.err, s.Log())
 	case <-time.After(set.Within):
 		_ = s.Kill()
 		return nil, fmt.Errorf("%s was not ready within %s\n%s", cmd, set.Within, s.Log())
