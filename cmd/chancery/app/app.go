@@ -95,7 +95,7 @@ Begin with: chancery serve
 
 Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 the request waits
 for an officer.`,
-		SilenceUsage: true, SilenceErrors: true,
+		SilenceUsage: true, SilenceErrors: true, Args: cli.KnownCommand, RunE: cli.Help,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &cli.ExitError{Code: 2, Message: fmt.Sprintf("chancery: %v; see: %s --help", err, c.CommandPath())}
@@ -167,7 +167,7 @@ func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Option
 func (a *app) serve() *cobra.Command {
 	var dir, file string
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the CA; the first start makes it", Args: noArgs,
+		Use: "serve", Short: "Run the CA; the first start makes it", Args: cli.Args(0, ""),
 		Long: `Run the CA. In an empty data directory, make it first: keys, certificates, the
 founder's credential, commented settings and policy. One line that begins with
 "ready" says that everything answers. SIGTERM finishes what is under way and
@@ -175,6 +175,7 @@ stops; SIGHUP reads policy.yaml again.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			defer context.AfterFunc(ctx, stop)() // the second signal ends it at once
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
@@ -192,7 +193,7 @@ stops; SIGHUP reads policy.yaml again.`,
 func (a *app) init() *cobra.Command {
 	var dir, file, domain string
 	c := &cobra.Command{
-		Use: "init", Short: "Make the CA without serving; also the keys of authorities added to the policy later", Args: noArgs,
+		Use: "init", Short: "Make the CA without serving; also the keys of authorities added to the policy later", Args: cli.Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
 			n, err := node.Prepare(a.options(dir, file, domain, c.OutOrStdout(), c.ErrOrStderr()), true)
@@ -200,13 +201,20 @@ func (a *app) init() *cobra.Command {
 				return err
 			}
 			if !n.First {
-				return n.Remark()
-			}
-			if err := n.Start(ctx, "http://"+n.Settings.Listen.HTTP); err != nil {
+				if err := n.Remark(); err != nil {
+					return err
+				}
+				_, err := fmt.Fprintf(c.OutOrStdout(), "%s is complete; a server that runs takes up new authorities at its next start\n", dir)
 				return err
 			}
-			err = n.Finish(ctx)
-			return errors.Join(err, n.Close())
+			if err := n.Start(ctx, "http://"+config.ClientAddr(n.Settings.Listen.HTTP)); err != nil {
+				return err
+			}
+			if err := errors.Join(n.Finish(ctx), n.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is complete; go on with: chancery serve --data %s\n", dir, dir)
+			return err
 		},
 	}
 	places(c, &dir, &file)
@@ -222,7 +230,7 @@ func places(c *cobra.Command, dir, file *string) {
 func (a *app) version() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
-		Use: "version", Short: "Say which version this is", Args: noArgs,
+		Use: "version", Short: "Say which version this is", Args: cli.Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return cli.Print(c.OutOrStdout(), asJSON, map[string]string{"version": a.Version, "built": a.built.Format(time.RFC3339)},
 				fmt.Sprintf("chancery %s, built %s\n", a.Version, a.built.Format(time.DateOnly)))
@@ -230,12 +238,4 @@ func (a *app) version() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
-}
-
-// noArgs refuses arguments with the exit code of wrong usage.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return &cli.ExitError{Code: 2, Message: fmt.Sprintf("chancery: %s takes no argument, and there is %q; see: %s --help", c.Name(), args[0], c.CommandPath())}
-	}
-	return nil
 }

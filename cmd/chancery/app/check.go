@@ -16,10 +16,10 @@ import (
 
 // config is the group of commands about the two documents.
 func (a *app) config() *cobra.Command {
-	group := &cobra.Command{Use: "config", Short: "Check settings and policy"}
+	group := &cobra.Command{Use: "config", Short: "Check settings and policy", Args: cli.KnownCommand, RunE: cli.Help}
 	var dir, file, policy string
 	c := &cobra.Command{
-		Use: "check", Short: "Report every error in the settings and the CA policy", Args: noArgs,
+		Use: "check", Short: "Report every error in the settings and the CA policy", Args: cli.Args(0, ""),
 		Long: `Report every error in the settings and the CA policy, each with its place, and
 exit with 1 if there is one. Nothing is changed, and no server need run.`,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -8,27 +8,30 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"chancery/cmd/chancery/app/cli"
 	"chancery/cmd/chancery/app/datadir"
 )
 
 // root is the group of commands about the offline CA.
 func (a *app) root() *cobra.Command {
-	group := &cobra.Command{Use: "root", Short: "Look after the root's key"}
+	group := &cobra.Command{Use: "root", Short: "Look after the root's key", Args: cli.KnownCommand, RunE: cli.Help}
 	var dir, to string
 	var keep bool
 	c := &cobra.Command{
-		Use: "export", Short: "Move the root's key and passphrase off this machine", Args: noArgs,
+		Use: "export", Short: "Move the root's key and passphrase off this machine", Args: cli.Args(0, ""),
 		Long: `Copy the root's encrypted key, its passphrase and its certificate to a folder,
 such as on a stick, and delete key and passphrase here. The server never needs
 them; only "chancery init" does, to make another issuing CA.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if to == "" {
+				return &cli.ExitError{Code: 2, Message: "chancery: root export wants --to FOLDER, such as a stick that is mounted"}
+			}
 			return exportRoot(c, datadir.Dir(dir), to, keep)
 		},
 	}
 	c.Flags().StringVar(&dir, "data", datadir.Default, "data directory")
 	c.Flags().StringVar(&to, "to", "", "folder to write to (required)")
 	c.Flags().BoolVar(&keep, "keep", false, "leave key and passphrase here too")
-	_ = c.MarkFlagRequired("to")
 	group.AddCommand(c)
 	return group
 }

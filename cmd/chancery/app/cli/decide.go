@@ -11,7 +11,7 @@ import (
 
 func pending(o *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "pending", Short: "List the requests that wait for an officer", Args: args(0, ""),
+		Use: "pending", Short: "List the requests that wait for an officer", Args: Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cl, err := o.client()
 			if err != nil {
@@ -39,7 +39,7 @@ func pending(o *connection) *cobra.Command {
 func approve(o *connection) *cobra.Command {
 	var note, digest string
 	c := &cobra.Command{
-		Use: "approve ID", Short: "Vote for a request as an officer", Args: args(1, "the id of a request"),
+		Use: "approve ID", Short: "Vote for a request as an officer", Args: Args(1, "the id of a request"),
 		Long: `Vote for a request. The vote is for exactly the certificate that explain shows;
 with --digest it fails if the request would make another by now.`,
 		RunE: func(c *cobra.Command, a []string) error {
@@ -71,7 +71,7 @@ with --digest it fails if the request would make another by now.`,
 func deny(o *connection) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
-		Use: "deny ID --reason TEXT", Short: "End a pending request; the requester is shown the reason", Args: args(1, "the id of a request"),
+		Use: "deny ID --reason TEXT", Short: "End a pending request; the requester is shown the reason", Args: Args(1, "the id of a request"),
 		RunE: func(c *cobra.Command, a []string) error {
 			if strings.TrimSpace(reason) == "" {
 				return usage("deny wants --reason TEXT, which the requester is shown")
@@ -95,7 +95,7 @@ func revoke(o *connection) *cobra.Command {
 	var reason, issuer string
 	var release, own bool
 	c := &cobra.Command{
-		Use: "revoke SERIAL", Short: "Revoke a certificate, hold it, or release it", Args: args(1, "a serial number, as openssl x509 -serial prints it"),
+		Use: "revoke SERIAL", Short: "Revoke a certificate, hold it, or release it", Args: Args(1, "a serial number, as openssl x509 -serial prints it"),
 		Long: `Revoke a certificate by its serial number, as openssl x509 -serial prints it.
 The reason is one of RFC 5280: unspecified, keyCompromise, affiliationChanged,
 superseded, cessationOfOperation, privilegeWithdrawn, or certificateHold, which

@@ -21,7 +21,7 @@ func submit(o *connection) *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "submit FILE", Short: "Ask for a certificate with a certification request (PEM or DER; - is stdin)", Args: args(1, "one file, or - for stdin"),
+		Use: "submit FILE", Short: "Ask for a certificate with a certification request (PEM or DER; - is stdin)", Args: Args(1, "one file, or - for stdin"),
 		Long: `Ask for a certificate with a certification request. The chain is printed on
 stdout, the certificate first. If an officer has to look at the request, its id
 is printed on stderr and the exit code is 3: retrieve it later, or say --wait.`,
@@ -56,7 +56,7 @@ func retrieve(o *connection) *cobra.Command {
 	var wait bool
 	var timeout time.Duration
 	c := &cobra.Command{
-		Use: "retrieve ID", Short: "Get what became of a request", Args: args(1, "the id of a request"),
+		Use: "retrieve ID", Short: "Get what became of a request", Args: Args(1, "the id of a request"),
 		RunE: func(c *cobra.Command, a []string) error {
 			cl, err := o.client()
 			if err != nil {

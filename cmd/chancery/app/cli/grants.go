@@ -11,7 +11,7 @@ import (
 )
 
 func grant(env func(string) string) *cobra.Command {
-	group := &cobra.Command{Use: "grant", Short: "Rights to enroll: make, list, revoke"}
+	group := &cobra.Command{Use: "grant", Short: "Rights to enroll: make, list, revoke", Args: KnownCommand, RunE: Help}
 	for _, make := range []func(*connection) *cobra.Command{grantCreate, grantList, grantRevoke} {
 		o := &connection{env: env}
 		c := make(o)
@@ -25,7 +25,7 @@ func grantCreate(o *connection) *cobra.Command {
 	var g client.NewGrant
 	var expires string
 	c := &cobra.Command{
-		Use: "create --protocol P --profile NAME --name PATTERN", Short: "Make a grant and show its secret, this once", Args: args(0, ""),
+		Use: "create --protocol P --profile NAME --name PATTERN", Short: "Make a grant and show its secret, this once", Args: Args(0, ""),
 		Long: `Make a grant: the right to enroll through a protocol, for profiles, for names
 that fit a pattern (host.example.org, *.example.org, 10.0.0.0/8, any). Its
 secret is an API token, an ACME key, a SCEP challenge or an EST password. It is
@@ -68,7 +68,7 @@ func grantList(o *connection) *cobra.Command {
 	var limit int
 	var all bool
 	c := &cobra.Command{
-		Use: "list", Short: "List grants", Args: args(0, ""),
+		Use: "list", Short: "List grants", Args: Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cl, err := o.client()
 			if err != nil {
@@ -113,7 +113,7 @@ func ended(g client.Grant) string {
 
 func grantRevoke(o *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "revoke ID", Short: "End a grant; certificates that it gave stay", Args: args(1, "the id of a grant"),
+		Use: "revoke ID", Short: "End a grant; certificates that it gave stay", Args: Args(1, "the id of a grant"),
 		RunE: func(c *cobra.Command, a []string) error {
 			cl, err := o.client()
 			if err != nil {

@@ -15,7 +15,7 @@ func freeze(o *connection) *cobra.Command {
 	var scope, reason string
 	var lift, end bool
 	c := &cobra.Command{
-		Use: "freeze [SCOPE] --reason TEXT | --lift", Short: "Stop issuing, or go on; without anything, list what is stopped", Args: cobra.MaximumNArgs(1),
+		Use: "freeze [SCOPE] --reason TEXT | --lift", Short: "Stop issuing, or go on; without anything, list what is stopped", Args: atMostOne,
 		Long: `Stop issuing in a scope: all (the default), authority:NAME, profile:NAME or
 grant:ID. Clients are shown the reason. Revocation goes on. --lift ends it.`,
 		RunE: func(c *cobra.Command, a []string) error {
@@ -65,7 +65,7 @@ func freezesText(all []client.Freeze) string {
 
 func apply(o *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "apply [FILE]", Short: "Put a CA policy in force: FILE, or policy.yaml where the server runs", Args: cobra.MaximumNArgs(1),
+		Use: "apply [FILE]", Short: "Put a CA policy in force: FILE, or policy.yaml where the server runs", Args: atMostOne,
 		Long: `Put a CA policy in force. With FILE, that document takes the place of
 policy.yaml; without, the server reads its policy.yaml again. If anything is
 wrong with it, nothing changes.`,
@@ -102,7 +102,7 @@ wrong with it, nothing changes.`,
 
 func status(o *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show how the CA is, on one page", Args: args(0, ""),
+		Use: "status", Short: "Show how the CA is, on one page", Args: Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cl, err := o.client()
 			if err != nil {

@@ -17,10 +17,10 @@ import (
 
 // caGroup is about the CA's own certificates; it needs no server.
 func caGroup(env func(string) string) *cobra.Command {
-	group := &cobra.Command{Use: "ca", Short: "The CA's own certificates"}
+	group := &cobra.Command{Use: "ca", Short: "The CA's own certificates", Args: KnownCommand, RunE: Help}
 	o := &connection{env: env}
 	c := &cobra.Command{
-		Use: "trust", Short: "Show the roots' fingerprints, and how to trust them on each system", Args: args(0, ""),
+		Use: "trust", Short: "Show the roots' fingerprints, and how to trust them on each system", Args: Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error { return o.trust(c) },
 	}
 	c.Flags().StringVar(&o.data, "data", "", "data directory of a server on this machine")

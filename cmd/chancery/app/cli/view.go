@@ -19,7 +19,7 @@ func view(o *connection) *cobra.Command {
 	var certificates bool
 	var limit int
 	c := &cobra.Command{
-		Use: "view [SERIAL|ID]", Short: "List requests or certificates, or show one", Args: cobra.MaximumNArgs(1),
+		Use: "view [SERIAL|ID]", Short: "List requests or certificates, or show one", Args: atMostOne,
 		Long: `Show one certificate by its serial number, or one request by its id, or list
 them: requests, newest first, or certificates with --certificates, --name,
 --status or --expires-before.`,
@@ -162,7 +162,7 @@ func requestText(r *client.Request) string {
 
 func explain(o *connection) *cobra.Command {
 	return &cobra.Command{
-		Use: "explain ID", Short: "Show how a request was, or would be, decided", Args: args(1, "the id of a request"),
+		Use: "explain ID", Short: "Show how a request was, or would be, decided", Args: Args(1, "the id of a request"),
 		RunE: func(c *cobra.Command, a []string) error {
 			cl, err := o.client()
 			if err != nil {

@@ -173,6 +173,19 @@ func checkAddress(addr string) error {
 	return fmt.Errorf("%.60q is not HOST:PORT, such as 127.0.0.1:8443 or :8443", addr)
 }
 
+// ClientAddr is an address that clients can use: one that listens everywhere is
+// reached by the machine's name.
+func ClientAddr(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return listen
+	}
+	if host, err = os.Hostname(); err != nil || host == "" {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
 func checkURL(fail func(key, format string, args ...any), key, text, scheme string) {
 	if text == "" {
 		return

@@ -20,6 +20,7 @@ import (
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/initca"
 	"chancery/engine"
+	"chancery/engine/names"
 	"chancery/modules"
 	"chancery/store"
 	"chancery/store/bolt"
@@ -71,6 +72,9 @@ func Prepare(o Options, again bool) (*Node, error) {
 	}
 	n.Log = slog.New(slog.NewJSONHandler(o.Stderr, &slog.HandlerOptions{Level: n.Settings.LogLevel()}))
 	if n.First || again {
+		if err := n.checkDomain(); err != nil {
+			return nil, err
+		}
 		if err := n.makeFiles(); err != nil {
 			return nil, err
 		}
@@ -114,7 +118,7 @@ func (n *Node) makeFiles() error {
 	} else if !there {
 		doc, err := config.WriteNode(n.Settings)
 		if err == nil {
-			err = datadir.Write(n.Dir.Settings(), doc, 0o644)
+			err = datadir.Write(n.Dir.Settings(), doc, 0o600)
 		}
 		if err != nil {
 			return err
@@ -131,7 +135,20 @@ func (n *Node) makeFiles() error {
 	if err != nil {
 		return err
 	}
-	return datadir.Write(n.Dir.Policy(), doc, 0o644)
+	return datadir.Write(n.Dir.Policy(), doc, 0o600)
+}
+
+// checkDomain refuses what cannot be a name constraint.
+func (n *Node) checkDomain() error {
+	if n.Domain == "" {
+		return nil
+	}
+	name, err := names.Parse(names.DNS, n.Domain)
+	if err != nil || name.Wildcard() {
+		return fmt.Errorf("--domain %.80q is not a DNS name such as corp.example", n.Domain)
+	}
+	n.Domain = name.Value
+	return nil
 }
 
 // sameDomain refuses a domain that the policy, which is there, does not have.

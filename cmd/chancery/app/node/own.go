@@ -65,7 +65,7 @@ func (n *Node) founder(ctx context.Context, key crypto.Signer) error {
 		if err := n.Engine.MakeFounder(ctx, hash, until); err != nil {
 			return err
 		}
-	} else if f.Key != hex.EncodeToString(hash[:]) {
+	} else if until = f.Expires; f.Key != hex.EncodeToString(hash[:]) {
 		return fmt.Errorf("the records know another founder than the key in %s: restore that file from the backup, or begin in an empty data directory", n.Dir.FounderKey())
 	}
 	if err := n.founderGrant(ctx, who, until); err != nil {

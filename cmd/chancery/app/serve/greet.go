@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"chancery/cmd/chancery/app/config"
 )
 
 // greet shows, after a first start, one command for each protocol that works
@@ -38,7 +40,7 @@ func (s *Server) greet(w io.Writer, l *listeners) {
 	}
 	fmt.Fprintf(w, "  REQUESTS_CA_BUNDLE=%s certbot certonly --standalone%s --non-interactive --agree-tos --register-unsafely-without-email --server %s/acme/directory -d %s\n", roots, certbot, url, name)
 	fmt.Fprintf(w, "  LEGO_CA_CERTIFICATES=%s lego --accept-tos --email admin@example.org --server %s/acme/directory --http%s -d %s run\n", roots, url, lego, name)
-	fmt.Fprintf(w, "Is it revoked?\n  curl -sS http://%s/crl/%s.crl | openssl crl -inform DER -noout -text\n\n", clientAddr(l.http.Addr()), s.mainKey())
+	fmt.Fprintf(w, "Is it revoked?\n  curl -sS http://%s/crl/%s.crl | openssl crl -inform DER -noout -text\n\n", config.ClientAddr(l.http.Addr().String()), s.mainKey())
 }
 
 // mainKey names the CA key that clients' certificates are signed with.

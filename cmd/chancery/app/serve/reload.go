@@ -36,7 +36,7 @@ func (s *Server) Apply(ctx context.Context, a engine.Actor, doc []byte) (version
 	if version, changes, err = s.use(ctx, p, a.Person); err != nil {
 		return "", nil, err
 	}
-	return version, changes, datadir.Write(s.node.Dir.Policy(), doc, 0o644)
+	return version, changes, datadir.Write(s.node.Dir.Policy(), doc, 0o600)
 }
 
 // use makes modules and frontends for a policy, and when all of them could be

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -16,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/frontends/access"
@@ -48,7 +48,7 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 		return err
 	}
 	defer l.close()
-	if err := n.Start(ctx, "http://"+clientAddr(l.http.Addr())); err != nil {
+	if err := n.Start(ctx, "http://"+config.ClientAddr(l.http.Addr().String())); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
@@ -83,10 +83,10 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	}
 	own := ownNames(n, l.https, l.admin)
 	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: own}}
-	s.status = status.New(status.Deps{Engine: n.Engine, Now: n.Now, Log: n.Log})
+	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	s.metrics = newMetrics(s)
 	s.world = World{
-		Node: n, HTTPS: "https://" + clientAddr(l.https.Addr()), Loopback: l.loopback(), NonceKey: nonce,
+		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
 		Apply: s.Apply, Exposure: s.exposure,
 	}
 	if u := n.Settings.PublicURL.HTTPS; u != "" {
@@ -211,18 +211,4 @@ func (w *workers) wait() {
 		w.cancel()
 	}
 	w.done.Wait()
-}
-
-// clientAddr is an address that clients can use: one that listens everywhere is
-// reached by the machine's name.
-func clientAddr(a net.Addr) string {
-	t, ok := a.(*net.TCPAddr)
-	if !ok || !t.IP.IsUnspecified() {
-		return a.String()
-	}
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "localhost"
-	}
-	return net.JoinHostPort(host, fmt.Sprint(t.Port))
 }
