@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
@@ -46,11 +47,21 @@ func sum(b []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-func (f *Frontend) authorities(w http.ResponseWriter, r *http.Request, _ *caller) error {
+// shownAuthorities leaves out, for enrollees, the authority that certifies the
+// people who run the CA: nobody else is to trust its root.
+func (f *Frontend) shownAuthorities(ctx context.Context, c *caller) ([]engine.AuthorityInfo, error) {
+	all, err := f.d.Engine.Authorities(ctx)
+	if err != nil || len(c.actor.Roles) > 0 {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(a engine.AuthorityInfo) bool { return a.Name == engine.ManagementAuthority }), nil
+}
+
+func (f *Frontend) authorities(w http.ResponseWriter, r *http.Request, c *caller) error {
 	if _, err := readQuery(r); err != nil {
 		return err
 	}
-	all, err := f.d.Engine.Authorities(r.Context())
+	all, err := f.shownAuthorities(r.Context(), c)
 	if err != nil {
 		return err
 	}
@@ -65,7 +76,7 @@ func (f *Frontend) authorities(w http.ResponseWriter, r *http.Request, _ *caller
 
 // authorityChain gives an authority's chain with its root, for those who
 // configure what trusts it.
-func (f *Frontend) authorityChain(w http.ResponseWriter, r *http.Request, _ *caller) error {
+func (f *Frontend) authorityChain(w http.ResponseWriter, r *http.Request, c *caller) error {
 	q, err := readQuery(r, "format")
 	if err != nil {
 		return err
@@ -77,7 +88,7 @@ func (f *Frontend) authorityChain(w http.ResponseWriter, r *http.Request, _ *cal
 	if form == asJSON || form == asDER {
 		return &problem{Status: http.StatusNotAcceptable, Reason: "not-acceptable", Detail: "A chain is given as pem or pkcs7."}
 	}
-	all, err := f.d.Engine.Authorities(r.Context())
+	all, err := f.shownAuthorities(r.Context(), c)
 	if err != nil {
 		return err
 	}
@@ -87,8 +98,8 @@ func (f *Frontend) authorityChain(w http.ResponseWriter, r *http.Request, _ *cal
 			continue
 		}
 		var chain [][]byte
-		for _, c := range a.Chain {
-			chain = append(chain, c.Raw)
+		for _, cert := range a.Chain {
+			chain = append(chain, cert.Raw)
 		}
 		w.Header().Add("Vary", "Accept")
 		return sendChain(w, form, chain)
@@ -130,6 +141,10 @@ func (f *Frontend) profiles(w http.ResponseWriter, r *http.Request, c *caller) e
 }
 
 func (f *Frontend) mayAsk(c *caller, name string, p engine.Profile) bool {
+	named := func(g *engine.Grant) bool { return slices.Contains(g.Profiles, name) }
+	if name == engine.ProfilePerson {
+		return slices.ContainsFunc(c.grants, named)
+	}
 	if !slices.Contains(p.Frontends, engine.Native) ||
 		len(f.c.Profiles) > 0 && !slices.Contains(f.c.Profiles, name) ||
 		len(p.Requesters) > 0 && !slices.Contains(p.Requesters, c.principal) {
@@ -139,6 +154,6 @@ func (f *Frontend) mayAsk(c *caller, name string, p engine.Profile) bool {
 		return true
 	}
 	return slices.ContainsFunc(c.grants, func(g *engine.Grant) bool {
-		return len(g.Profiles) == 0 || slices.Contains(g.Profiles, name)
+		return len(g.Profiles) == 0 || named(g)
 	})
 }

@@ -42,6 +42,9 @@ func (f *Frontend) submit(w http.ResponseWriter, r *http.Request, c *caller) err
 	if asked.Profile, err = f.profile(asked.Profile); err != nil {
 		return err
 	}
+	if p, ok := f.d.Engine.Profiles()[asked.Profile]; ok && !slices.Contains(p.Frontends, engine.Native) {
+		return notOffered(asked.Profile) // not left to a policy module alone
+	}
 	s := engine.Submission{
 		Source:    engine.Native,
 		Endpoint:  f.c.Name,
@@ -73,12 +76,19 @@ func (f *Frontend) profile(asked string) (string, error) {
 		return f.c.Profiles[0], nil
 	case asked == "":
 		return "", &problem{Status: http.StatusBadRequest, Reason: string(engine.UnknownProfile), Detail: `Say which profile in "profile"; GET /api/v1/profiles lists them.`}
+	case asked == engine.ProfilePerson:
+		// People enroll here whatever the endpoint offers to machines; the
+		// engine wants a grant that names this profile.
 	case len(f.c.Profiles) > 0 && !slices.Contains(f.c.Profiles, asked):
-		return "", &problem{Status: http.StatusBadRequest, Reason: string(engine.UnknownProfile),
-			Title:  denials[engine.UnknownProfile].title,
-			Detail: fmt.Sprintf("The profile %q is not offered here; GET /api/v1/profiles lists those that are.", clip(asked, 64))}
+		return "", notOffered(asked)
 	}
 	return asked, nil
+}
+
+func notOffered(profile string) *problem {
+	known := denials[engine.UnknownProfile]
+	return &problem{Status: known.status, Title: known.title, Reason: string(engine.UnknownProfile),
+		Detail: fmt.Sprintf("The profile %q is not offered here; GET /api/v1/profiles lists those that are.", clip(profile, 64))}
 }
 
 // idempotencyKey is the client's name for this request, or a random one.

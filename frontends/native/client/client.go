@@ -49,10 +49,10 @@ type Client struct {
 func New(o Options) (*Client, error) {
 	c := &Client{token: o.Token}
 	var err error
-	if c.server, err = base(o.Server); err != nil {
+	if c.server, err = base(o.Server, o.Token); err != nil {
 		return nil, err
 	}
-	if c.admin, err = base(o.Admin); err != nil {
+	if c.admin, err = base(o.Admin, o.Token); err != nil {
 		return nil, err
 	}
 	if o.Timeout == 0 {
@@ -86,13 +86,17 @@ func newHTTP(t *http.Transport, timeout time.Duration) *http.Client {
 	}
 }
 
-func base(s string) (string, error) {
+// base checks an address. A token is not sent where others can read it.
+func base(s, token string) (string, error) {
 	if s == "" {
 		return "", nil
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" {
 		return "", fmt.Errorf("%q is not the address of a server, such as https://pki.example.org:8443", s)
+	}
+	if ip := net.ParseIP(u.Hostname()); token != "" && u.Scheme == "http" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", fmt.Errorf("a token does not go to %s in the clear: use https", s)
 	}
 	return strings.TrimRight(s, "/"), nil
 }
