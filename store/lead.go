@@ -124,7 +124,7 @@ func (c *candidate) win(ctx context.Context) (began time.Time, err error) {
 	tick := time.NewTicker(c.o.Beat)
 	defer tick.Stop()
 	var seen standing
-	since := time.Now() // seen is as it is now since then
+	since := time.Now() // when seen was first seen; a count that is the same later never moved
 	for {
 		now := time.Now()
 		is, err := c.look(ctx)
@@ -133,13 +133,12 @@ func (c *candidate) win(ctx context.Context) (began time.Time, err error) {
 			return time.Time{}, ctx.Err()
 		case err != nil:
 			c.o.Log.WarnContext(ctx, "looking at a lease failed", "lease", c.Name, "error", err)
-			since = time.Now() // what was not seen may have moved
 		case is.free() || is == seen && now.Sub(since) >= c.o.Still:
 			if c.take(ctx, is) {
 				return now, nil
 			}
 		case is != seen:
-			seen, since = is, now
+			seen, since = is, time.Now()
 		}
 		select {
 		case <-tick.C:

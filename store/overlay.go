@@ -9,8 +9,12 @@ import (
 	"strings"
 )
 
-// MaxKey is the length of the longest key, in bytes.
-const MaxKey = 1 << 10
+// The limits of what is stored, in bytes. A document is far from its limit unless
+// something is wrong; it is below what any backend could take.
+const (
+	MaxKey = 1 << 10
+	MaxDoc = 64 << 20
+)
 
 // ErrKey is returned by writes whose key is empty or longer than MaxKey.
 var ErrKey = errors.New("store: bad key")
@@ -214,6 +218,12 @@ func (o *Overlay) add(w Write) error {
 	}
 	if err := keyError(w.Key); err != nil {
 		return o.fail(fmt.Errorf("%w in %s", err, w.Table))
+	}
+	if len(w.Doc) > MaxDoc {
+		return o.fail(fmt.Errorf("store: a document of %d bytes in %s is more than the limit of %d", len(w.Doc), w.Table, MaxDoc))
+	}
+	if o.writes == nil {
+		o.writes = make([]Write, 0, 8) // of a record with some indexes
 	}
 	o.writes = append(o.writes, w)
 	switch n := len(o.writes); {

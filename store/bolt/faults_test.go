@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -218,14 +217,14 @@ func TestGroupAnswers(t *testing.T) {
 func TestContextEndsInQueue(t *testing.T) {
 	db, _ := openTest(t, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
-	release := make(chan struct{})
+	begun, release := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := db.Update(t.Context(), func(store.Tx) error { <-release; return nil }); err != nil {
+		if err := db.Update(t.Context(), func(store.Tx) error { close(begun); <-release; return nil }); err != nil {
 			t.Error(err)
 		}
 	})
-	waitFor(t, func() bool { return db.queue.len() == 0 })
+	<-begun
 	wg.Go(func() {
 		err := db.Update(ctx, func(tx store.Tx) error { return tx.Put(raw, "late", nil) })
 		if !errors.Is(err, context.Canceled) {
@@ -239,52 +238,6 @@ func TestContextEndsInQueue(t *testing.T) {
 	if err := db.View(t.Context(), func(tx store.Tx) error { _, err := tx.Get(raw, "late"); return err }); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("what was given up was written: %v", err)
 	}
-}
-
-// fillDisk writes until there is no room, and checks that the store lives on.
-func fillDisk(t *testing.T, db *DB) {
-	t.Helper()
-	n := 0
-	for ; ; n++ {
-		err := put(db, strconv.Itoa(n), 100<<10)
-		if errors.Is(err, ErrFull) {
-			break
-		}
-		if err != nil || n > 1000 {
-			t.Fatalf("after %d writes: %v", n, err)
-		}
-	}
-	check := func(n int) {
-		t.Helper()
-		if err := db.View(t.Context(), func(tx store.Tx) error {
-			got := 0
-			for _, err := range tx.Scan(raw, "", "") {
-				if err != nil {
-					return err
-				}
-				got++
-			}
-			if got != n {
-				t.Errorf("%d documents, want %d", got, n)
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	check(n)
-	if err := put(db, "again", 1<<20); !errors.Is(err, ErrFull) {
-		t.Errorf("another Update = %v, want that the disk is full", err)
-	}
-	for i := range 10 { // makes room inside the file
-		if err := db.Update(t.Context(), func(tx store.Tx) error { return tx.Delete(raw, strconv.Itoa(i)) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := put(db, "small", 50<<10); err != nil {
-		t.Errorf("Update when there is room again = %v", err)
-	}
-	check(n - 9)
 }
 
 // TestBuildResumes ends the building of an index after a chunk.

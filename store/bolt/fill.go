@@ -26,7 +26,7 @@ const (
 
 	// streamFill leaves a little room for keys that come late and for documents
 	// that grow, which would split a page that is quite full.
-	streamFill = 0.9
+	streamFill = 0.85
 )
 
 // percent is what bbolt calls FillPercent.

@@ -7,11 +7,10 @@ import "time"
 // and those who arrive together share an fsync; without a wait they would form
 // two camps, one waiting while the other is committed, each paying its own.
 type pace struct {
-	active int           // how many writers there seem to be
-	until  time.Time     // those who were answered last should be back by then
-	took   time.Duration // by the last group
-	skip   int           // groups for which not to wait, since waiting was in vain
-	vain   int           // waits in vain in a row
+	active int       // how many writers there seem to be
+	until  time.Time // those who were answered last should be back by then
+	skip   int       // groups for which not to wait, since waiting was in vain
+	vain   int       // waits in vain in a row
 
 	timer *time.Timer
 }
@@ -57,6 +56,5 @@ func (p *pace) gather(q *queue) {
 // did notes a finished group of n, and how many had come meanwhile.
 func (p *pace) did(n, came int, took time.Duration) {
 	p.active = n + came
-	p.took = took
 	p.until = time.Now().Add(min(took, longest))
 }
