@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // BenchmarkSubmit is the engine's part of an issuance, on a real store.
@@ -21,6 +22,7 @@ func BenchmarkSubmit(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
+			w.advanceClock(time.Millisecond)
 			if d, err := w.Submit(context.Background(), s.as("grant:tester", fmt.Sprint(n.Add(1)))); err != nil {
 				b.Error(d, err)
 			}

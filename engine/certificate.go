@@ -94,14 +94,14 @@ var certificates = store.Table[Certificate]{
 	Name: "certificates", Version: 1,
 	Key: func(c *Certificate) string { return c.CertID.key() },
 	Indexes: []store.Index[Certificate]{
-		{Name: "names", Keys: func(c *Certificate) []string {
-			var all []string
+		// By key ("k:" and half of its hash) and by name ("n:").
+		{Name: "find", Keys: func(c *Certificate) []string {
+			all := []string{"k:" + c.SPKI[:32]}
 			for _, n := range c.Names {
-				all = append(all, n.Value)
+				all = append(all, "n:"+n.Value)
 			}
 			return all
 		}},
-		{Name: "spki", Keys: func(c *Certificate) []string { return []string{c.SPKI[:32]} }},
 		{Name: "notafter", Keys: func(c *Certificate) []string { return []string{stamp(c.NotAfter)} }},
 		{Name: "revoked", Keys: func(c *Certificate) []string {
 			if c.Status == Good {
@@ -111,10 +111,6 @@ var certificates = store.Table[Certificate]{
 		}},
 	},
 }
-
-// ders holds certificates, under the ids of their requests: what is made
-// together lies together.
-var ders = store.Blobs{Name: "ders"}
 
 // blocked are the keys that may never be certified again, because a certificate
 // of theirs was revoked as compromised; under the SHA-256 of the SPKI, hex.

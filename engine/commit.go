@@ -48,7 +48,7 @@ func (e *Engine) insert(tx store.Tx, r *Request, n *newRow) error {
 	if err := requests.Insert(tx, r); err != nil {
 		return err
 	}
-	if err := bodies.Insert(tx, r.ID, n.body); err != nil {
+	if err := raws.Insert(tx, bodyKey(r.ID), n.body); err != nil {
 		return err
 	}
 	if n.also != nil {
@@ -108,7 +108,7 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 			return err
 		}
 		if next.State == Issuing {
-			if err := tbss.Put(tx, next.ID, o.rendered.TBS); err != nil {
+			if err := raws.Put(tx, certKey(next.ID), o.rendered.Twin); err != nil {
 				return err
 			}
 		}
@@ -169,6 +169,7 @@ func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error 
 	}
 	switch r.State {
 	case Issuing:
+		r.Ended = now
 		r.Cert = CertID{o.issuer.keyID, serialText(o.serial)}
 	case StateDenied:
 		r.Ended = now

@@ -222,14 +222,7 @@ func (e *Engine) missesRevocation(ctx context.Context, c *CRL) bool {
 
 // noteRevocation remembers when a CA key last revoked something, or released it.
 func noteRevocation(tx store.Tx, keyID string, now time.Time) error {
-	next := &setting{"revoked-" + keyID, []byte(`"` + stampMilli(now) + `"`)}
-	old, err := settings.Get(tx, next.Name)
-	if store.Missing(err) {
-		return settings.Insert(tx, next)
-	} else if err != nil {
-		return err
-	}
-	return settings.Put(tx, old, next)
+	return putSetting(tx, "revoked-"+keyID, stampMilli(now))
 }
 
 func stampMilli(t time.Time) string { return fmt.Sprintf("%014x", t.UnixMilli()) }

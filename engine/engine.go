@@ -42,7 +42,7 @@ func Schemas() []store.Schema {
 	return []store.Schema{
 		requests.Schema(), certificates.Schema(), grants.Schema(), deliveries.Schema(), crls.Schema(),
 		freezes.Schema(), settings.Schema(), audits.Schema(),
-		bodies.Schema(), tbss.Schema(), ders.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(), trails.Schema(),
+		raws.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(),
 	}
 }
 

@@ -28,13 +28,17 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 		return Pended{r.ID, 15 * time.Second}, nil // another node holds the key; Run there goes on
 	}
 	var raw []byte
-	if err := e.view(ctx, func(tx store.Tx) (err error) {
-		raw, err = tbss.Get(tx, r.ID)
+	if err := e.view(ctx, func(tx store.Tx) error {
+		now, err := requests.Get(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if now.State != Issuing {
+			return errMoved // somebody else finished
+		}
+		raw, err = storedTBS(tx, r.ID)
 		return err
 	}); err != nil {
-		if store.Missing(err) {
-			return nil, errMoved // somebody else finished
-		}
 		return nil, err
 	}
 	e.fault("before-signing")
@@ -48,6 +52,15 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 	}
 	e.fault("certificate-committed")
 	return e.issued(r, der), nil
+}
+
+// storedTBS returns the bytes that the decision committed to be signed.
+func storedTBS(tx store.Tx, request string) ([]byte, error) {
+	twin, err := raws.Get(tx, certKey(request))
+	if err != nil {
+		return nil, err
+	}
+	return tbs.Of(twin)
 }
 
 func (e *Engine) issued(r *Request, der []byte) Disposition {
@@ -83,17 +96,14 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 			return errMoved
 		}
 		next := *old
-		next.State, next.Ended = StateIssued, now
+		next.State = StateIssued // and nothing that makes the row longer
 		if err := requests.Put(tx, old, &next); err != nil {
 			return err
 		}
 		if err := certificates.Insert(tx, row); err != nil {
 			return err
 		}
-		if err := ders.Insert(tx, r.ID, der); err != nil {
-			return err
-		}
-		if err := tbss.Delete(tx, r.ID); err != nil {
+		if err := raws.Put(tx, certKey(r.ID), der); err != nil {
 			return err
 		}
 		if err := spendGrants(tx, &next); err != nil {
@@ -143,11 +153,11 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 		if old.State != Issuing {
 			return errMoved
 		}
-		raw, err := tbss.Get(tx, r.ID)
+		twin, err := raws.Get(tx, certKey(r.ID))
 		if err != nil {
 			return err
 		}
-		c, err := x509.ParseCertificate(tbs.Twin(raw, is.alg))
+		c, err := x509.ParseCertificate(twin)
 		if err != nil {
 			return err
 		}
@@ -158,7 +168,7 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 		row.Status, row.RevokedAt, row.RevokedBy, row.Reason = Revoked, now, "chancery: interrupted before it was finished", 5
 		next := *old
 		next.State, next.Ended, next.Released = StateAbandoned, now, true
-		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), tbss.Delete(tx, r.ID), giveBackGrants(tx, &next), noteRevocation(tx, row.Issuer, now))
+		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), noteRevocation(tx, row.Issuer, now))
 	})
 	if err == nil {
 		e.wakeCRL(r.Cert.Issuer)

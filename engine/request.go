@@ -46,7 +46,7 @@ type Request struct {
 	Keep      time.Duration `json:"kp,omitempty"`
 	KeyPerRun bool          `json:"kr,omitempty"`
 	Received  time.Time     `json:"at"`
-	Ended     time.Time     `json:"en,omitzero"`
+	Ended     time.Time     `json:"en,omitzero"`  // when it was decided for good
 	Same      string        `json:"sm,omitempty"` // names the row that a newer request of the same requester, names and profile supersedes
 	Policy    string        `json:"po,omitempty"` // version of the policy document that decided
 	Profile   string        `json:"pf,omitempty"` // decided
@@ -106,8 +106,12 @@ var requests = store.Table[Request]{
 			return []string{r.Key}
 		}},
 		{Name: "time", Keys: func(r *Request) []string { return []string{newestFirst(r.Received)} }},
-		{Name: "state", Keys: func(r *Request) []string { return []string{string(r.State)} }},
-		{Name: "requester", Keys: func(r *Request) []string { return []string{string(r.Requester)} }},
+		{Name: "state", Keys: func(r *Request) []string {
+			if r.State == StateIssued { // nearly all; by time is as good
+				return nil
+			}
+			return []string{string(r.State)}
+		}},
 		{Name: "same", Keys: func(r *Request) []string {
 			if r.State != Pending {
 				return nil
@@ -118,13 +122,6 @@ var requests = store.Table[Request]{
 	},
 }
 
-// bodies holds requests' bodies with the secrets cut out, tbss what is about to
-// be signed.
-var (
-	bodies = store.Blobs{Name: "bodies"}
-	tbss   = store.Blobs{Name: "tbs"}
-)
-
 // basis is everything that the request rests on, for "what rests on X".
 func (r *Request) basis() []string {
 	var b []string
@@ -133,6 +130,7 @@ func (r *Request) basis() []string {
 			b = append(b, s)
 		}
 	}
+	add("requester:" + string(r.Requester))
 	for _, p := range r.Proofs {
 		if p.Method == ByGrant {
 			add("grant:" + p.Ref)

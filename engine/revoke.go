@@ -151,7 +151,7 @@ func (e *Engine) Certificate(ctx context.Context, id CertID) (*Certificate, []by
 		if c, err = certificates.Get(tx, id.key()); err != nil {
 			return err
 		}
-		der, err = ders.Get(tx, c.Request)
+		der, err = raws.Get(tx, certKey(c.Request))
 		if store.Missing(err) { // an abandoned intent: listed, but never handed out
 			return nil
 		}

@@ -97,45 +97,6 @@ func (e *Engine) resumeOne(ctx context.Context, r *Request) error {
 	return err
 }
 
-// purge deletes trails that are older than retention says.
-func (e *Engine) purge(ctx context.Context) {
-	keep := e.setup.Load().Policy.Retention.Trails.or(365 * 24 * time.Hour)
-	before := e.now().Add(-keep)
-	after := ""
-	for ctx.Err() == nil {
-		var old []string
-		seen := 0
-		err := e.view(ctx, func(tx store.Tx) error {
-			old, seen = nil, 0
-			return eachTrail(tx, after, "", func(key string, t *trail) bool {
-				after = key + "\x00"
-				if t.At.Before(before) {
-					old = append(old, key)
-				}
-				seen++
-				return seen < 4*batchSize
-			})
-		})
-		if err == nil && len(old) > 0 {
-			err = e.update(ctx, func(tx store.Tx) error {
-				for _, key := range old {
-					if err := trails.Delete(tx, key); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}
-		if err != nil {
-			e.Log.ErrorContext(ctx, "purging trails", "err", err)
-			return
-		}
-		if seen < 4*batchSize {
-			return
-		}
-	}
-}
-
 // A Health is what monitoring wants to know.
 type Health struct {
 	Policy     string               // version in use

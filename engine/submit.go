@@ -213,7 +213,7 @@ func (e *Engine) resume(ctx context.Context, r *Request) (Disposition, error) {
 func (e *Engine) load(ctx context.Context, r *Request) error {
 	var body []byte
 	if err := e.view(ctx, func(tx store.Tx) (err error) {
-		body, err = bodies.Get(tx, r.ID)
+		body, err = raws.Get(tx, bodyKey(r.ID))
 		return err
 	}); err != nil {
 		return fmt.Errorf("reading the body of request %s: %w", r.ID, err)

@@ -273,7 +273,7 @@ func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
 	if err != nil || r.State != Issuing {
 		t.Fatalf("row %+v, %v", r, err)
 	}
-	if err := w.view(t.Context(), func(tx store.Tx) (err error) { raw, err = tbss.Get(tx, r.ID); return err }); err != nil {
+	if err := w.view(t.Context(), func(tx store.Tx) (err error) { raw, err = storedTBS(tx, r.ID); return err }); err != nil {
 		t.Fatal(err)
 	}
 	one, _ := w.issue(s)

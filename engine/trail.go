@@ -16,33 +16,28 @@ type trail struct {
 	Warrants []Warrant    `json:"w,omitempty"`
 }
 
-// trails holds JSON under the request's id and the time, so that the trails of
-// one request lie together, in order.
-var trails = store.Blobs{Name: "trails"}
-
 func (e *Engine) keepTrail(tx store.Tx, request string, o *outcome, now time.Time) error {
 	doc, err := json.Marshal(trail{now, o.trail, o.warrants})
 	if err != nil {
 		return err
 	}
-	return trails.Insert(tx, request+e.newID()[1:], doc)
+	return raws.Insert(tx, trailKey(request)+e.newID()[1:], doc)
 }
 
-// eachTrail calls fn with trails from one key on, until fn says to stop.
-func eachTrail(tx store.Tx, from, to string, fn func(key string, t *trail) (more bool)) error {
-	for key, doc := range trails.All(tx, from, to) {
+// lastTrail is how the last decision on a request was reached; empty when
+// retention has deleted it.
+func lastTrail(tx store.Tx, request string) (*trail, error) {
+	t := new(trail)
+	for _, doc := range raws.All(tx, trailKey(request), past(trailKey(request))) {
 		if doc.Err != nil {
-			return doc.Err
+			return nil, doc.Err
 		}
-		t := new(trail)
+		*t = trail{}
 		if err := json.Unmarshal(doc.Bytes, t); err != nil {
-			return err
-		}
-		if !fn(key, t) {
-			return nil
+			return nil, err
 		}
 	}
-	return nil
+	return t, nil
 }
 
 // A Warrant says why a name may be in the certificate.
@@ -68,15 +63,14 @@ func (e *Engine) Explain(ctx context.Context, id string) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Explanation{Request: r}
-	if err := e.view(ctx, func(tx store.Tx) error {
-		return eachTrail(tx, id, id+"\xff", func(_ string, t *trail) bool {
-			x.Trail, x.Warrants, x.Decided = t.Steps, t.Warrants, t.At
-			return true
-		})
+	var t *trail
+	if err := e.view(ctx, func(tx store.Tx) (err error) {
+		t, err = lastTrail(tx, id)
+		return err
 	}); err != nil {
 		return nil, err
 	}
+	x := &Explanation{Request: r, Trail: t.Steps, Warrants: t.Warrants, Decided: t.At}
 	switch r.State {
 	case StateIssued, StateAbandoned:
 		if x.Certificate, _, err = e.Certificate(ctx, r.Cert); err != nil && r.State == StateIssued {

@@ -132,21 +132,11 @@ func (e *Engine) activate(ctx context.Context, p *Policy, by string) (string, er
 	if err != nil && !store.Missing(err) || before == version {
 		return version, err
 	}
-	value, err := json.Marshal(version)
-	if err != nil {
-		return "", err
-	}
 	return version, e.update(ctx, func(tx store.Tx) error {
 		if err := policies.Put(tx, version, doc); err != nil {
 			return err
 		}
-		old, err := settings.Get(tx, "policy")
-		if store.Missing(err) {
-			err = settings.Insert(tx, &setting{"policy", value})
-		} else if err == nil {
-			err = settings.Put(tx, old, &setting{"policy", value})
-		}
-		if err != nil {
+		if err := putSetting(tx, "policy", version); err != nil {
 			return err
 		}
 		was, err := policies.Get(tx, before)

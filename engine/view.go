@@ -21,7 +21,7 @@ var ErrBadCursor = errors.New("the cursor is not one that a page before this one
 type RequestFilter struct {
 	State     State
 	Requester Principal
-	Basis     string // what it rests on: "grant:ID", "vote:NAME", "by:NODE", "policy:VERSION"
+	Basis     string // what it rests on: "requester:PRINCIPAL", "grant:ID", "vote:NAME", "by:NODE", "policy:VERSION"
 	Profile   string
 	Source    Source
 	Since     time.Time
@@ -39,9 +39,9 @@ func (f *RequestFilter) match(r *Request) bool {
 // asked for, and the cursor of the next page, empty at the end.
 func (e *Engine) Requests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
 	for _, by := range []struct{ index, value string }{
-		{"basis", f.Basis}, {"requester", string(f.Requester)}, {"state", string(f.State)},
+		{"basis", f.Basis}, {"basis", "requester:" + string(f.Requester)}, {"state", string(f.State)},
 	} {
-		if by.value == "" {
+		if by.value == "" || by.value == "requester:" || by.value == string(StateIssued) {
 			continue
 		}
 		if f.After != "" && !store.ValidID(f.After) {
@@ -181,9 +181,9 @@ func (f *CertificateFilter) scan(tx store.Tx, e *Engine, p position) func(func(*
 	}
 	switch {
 	case f.Name != "":
-		return certificates.By(tx, "names", f.Name, after)
+		return certificates.By(tx, "find", "n:"+f.Name, after)
 	case len(f.Key) == 64:
-		return certificates.By(tx, "spki", f.Key[:32], after)
+		return certificates.By(tx, "find", "k:"+f.Key[:32], after)
 	case f.Status == Revoked || f.Status == Held:
 		return func(yield func(*Certificate, error) bool) {
 			for _, id := range slices.Sorted(maps.Keys(e.issuers)) {

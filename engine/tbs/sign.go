@@ -107,3 +107,13 @@ func innerAlgorithm(tbs []byte) (alg cryptobyte.String, ok bool) {
 		body.SkipASN1(asn1.INTEGER) &&
 		body.ReadASN1Element(&alg, asn1.SEQUENCE)
 }
+
+// Of returns the tbsCertificate inside a certificate or twin, as it stands there.
+func Of(certificate []byte) ([]byte, error) {
+	var tbs cryptobyte.String
+	body, ok := sequence(certificate)
+	if !ok || !body.ReadASN1Element(&tbs, asn1.SEQUENCE) {
+		return nil, ErrNotTBS
+	}
+	return tbs, nil
+}
