@@ -89,7 +89,7 @@ func TestNative_AmbiguousSerial(t *testing.T) {
 	}
 }
 
-func TestNative_R004_XO008_XO007_Revocation(t *testing.T) {
+func TestNative_R004_XO008_XO007_RefusedRevocation(t *testing.T) {
 	b := newBench(t)
 	row := b.store(b.issuing, b.issuing.leaf(nil))
 	stranger := b.issuing.leaf(nil)
@@ -127,6 +127,13 @@ func TestNative_R004_XO008_XO007_Revocation(t *testing.T) {
 			t.Errorf("%s: %d %s", name, w.Code, w.Body)
 		}
 	}
+}
+
+func TestNative_Revocation(t *testing.T) {
+	b := newBench(t)
+	row := b.store(b.issuing, b.issuing.leaf(nil))
+	officer := b.person(engine.Officer)
+	at := prefix + "/certificates/" + row.Serial + "/revoke"
 	for _, tt := range []struct {
 		admin bool
 		ask
