@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -23,6 +24,7 @@ func pending(o *connection) *cobra.Command {
 			if err != nil {
 				return told(err)
 			}
+			nameAll(c.Context(), cl, all)
 			rows := [][]string{{"ID", "RECEIVED", "PROFILE", "REQUESTER", "NAMES", "WHY"}}
 			for _, r := range all {
 				why := make([]string, len(r.Pends))
@@ -33,6 +35,22 @@ func pending(o *connection) *cobra.Command {
 			}
 			return o.show(c.OutOrStdout(), all, table(rows))
 		},
+	}
+}
+
+// maxNamed bounds how many requests are asked about one by one.
+const maxNamed = 100
+
+// nameAll fills in the names that would be certified, which the list does not
+// have and which an officer looks at first.
+func nameAll(ctx context.Context, cl *client.Client, list []client.Request) {
+	for i := range list[:min(len(list), maxNamed)] {
+		if len(list[i].Names) > 0 {
+			continue
+		}
+		if x, err := cl.Explain(ctx, list[i].ID); err == nil && x.Preview != nil {
+			list[i].Names, list[i].Subject = x.Preview.Names, x.Preview.Subject
+		}
 	}
 }
 

@@ -67,41 +67,51 @@ func (l *listeners) loopback() bool {
 
 // answer starts the servers. One that ends by itself is on failed.
 func (s *Server) answer(l *listeners) ([]*http.Server, <-chan error, error) {
-	failed := make(chan error, 4)
-	var servers []*http.Server
-	start := func(name string, h http.Handler, serve func(*http.Server) error) {
-		a := access.Handler(s.node.Log, s.node.Now, name, h)
-		s.access = append(s.access, a)
-		srv := newHTTP(a, s.node.Log)
-		servers = append(servers, srv)
-		go func() {
-			if err := serve(srv); !errors.Is(err, http.ErrServerClosed) {
-				failed <- fmt.Errorf("listener %s: %w", name, err)
-			}
-		}()
-	}
 	pick := func(of func(*generation) http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { of(s.current.Load()).ServeHTTP(w, r) })
 	}
-	secure := func(ln net.Listener) func(*http.Server) error {
-		return func(srv *http.Server) error {
-			srv.TLSConfig = s.tls.config()
-			return srv.ServeTLS(ln, "", "")
-		}
-	}
+	admin := pick(func(g *generation) http.Handler { return g.admin })
 	socket, err := s.listenSocket()
 	if err != nil {
 		return nil, nil, err
 	}
-	start("https", pick(func(g *generation) http.Handler { return g.https }), secure(l.https))
-	start("http", pick(func(g *generation) http.Handler { return g.http }), func(srv *http.Server) error { return srv.Serve(l.http) })
-	admin := pick(func(g *generation) http.Handler { return g.admin })
-	start("admin", admin, secure(l.admin))
+	type answering struct {
+		name    string
+		handler http.Handler
+		on      net.Listener
+		secure  bool
+	}
+	all := []answering{
+		{"https", pick(func(g *generation) http.Handler { return g.https }), l.https, true},
+		{"http", pick(func(g *generation) http.Handler { return g.http }), l.http, false},
+		{"admin", admin, l.admin, true},
+	}
 	if socket != nil {
-		start("socket", s.breakGlass(admin), func(srv *http.Server) error {
-			srv.ConnContext = withPeer
-			return srv.Serve(socket)
-		})
+		all = append(all, answering{"socket", s.breakGlass(admin), socket, false})
+	}
+	servers := make([]*http.Server, len(all))
+	for i, a := range all {
+		counted := access.Handler(s.node.Log, s.node.Now, a.name, a.handler)
+		s.access = append(s.access, counted) // complete before the first request can read it
+		servers[i] = newHTTP(counted, s.node.Log)
+		if a.on == socket {
+			servers[i].ConnContext = withPeer
+		}
+	}
+	failed := make(chan error, len(all))
+	for i, a := range all {
+		go func() {
+			var err error
+			if a.secure {
+				servers[i].TLSConfig = s.tls.config()
+				err = servers[i].ServeTLS(a.on, "", "")
+			} else {
+				err = servers[i].Serve(a.on)
+			}
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("listener %s: %w", a.name, err)
+			}
+		}()
 	}
 	return servers, failed, nil
 }

@@ -55,7 +55,6 @@ func (s *Server) use(ctx context.Context, p engine.Policy, by string) (version s
 		return "", nil, err
 	}
 	s.current.Store(g)
-	s.workers.wait() // of the policy before: exits and frontends are others now
 	s.workers.start(s.base, append(g.run, s.node.Engine.Run))
 	s.node.Log.InfoContext(ctx, "policy", "version", version, "by", by, "changes", fmt.Sprint(changes))
 	for _, warning := range g.open {

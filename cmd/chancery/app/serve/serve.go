@@ -119,7 +119,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	servers, failed, err := s.answer(l)
 	if err != nil {
 		stop()
-		s.workers.wait()
+		s.workers.end()
 		return err
 	}
 	addresses := datadir.Addresses{HTTPS: l.https.Addr().String(), HTTP: l.http.Addr().String(), Admin: l.admin.Addr().String(), PID: os.Getpid()}
@@ -133,7 +133,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 		case <-ctx.Done():
 			err = s.stop(servers)
 			stop()
-			s.workers.wait()
+			s.workers.end()
 			own.Wait()
 			return errors.Join(err, removeServing(s.node.Dir))
 		case err = <-failed:
@@ -145,7 +145,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	}
 	err = errors.Join(err, s.stop(servers))
 	stop()
-	s.workers.wait()
+	s.workers.end()
 	own.Wait()
 	return err
 }
@@ -191,24 +191,38 @@ func removeServing(d datadir.Dir) error {
 	return nil
 }
 
-// workers are what runs beside answering, restarted with each policy.
+// workers are what runs beside answering, replaced with each policy.
 type workers struct {
+	mu     sync.Mutex
 	cancel context.CancelFunc
+	ended  bool
 	done   sync.WaitGroup
 }
 
-// start runs all of them; the ones before must have been stopped.
+// start runs all of them and tells those before to end. It does not wait for
+// these: one may be in the middle of telling a slow exit.
 func (w *workers) start(ctx context.Context, run []func(context.Context) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return
+	}
+	if w.cancel != nil {
+		w.cancel()
+	}
 	ctx, w.cancel = context.WithCancel(ctx)
 	for _, fn := range run {
 		w.done.Go(func() { _ = fn(ctx) }) // ends with ctx, and says then only that
 	}
 }
 
-// wait stops them and waits for their end.
-func (w *workers) wait() {
+// end stops all of them, and waits for that.
+func (w *workers) end() {
+	w.mu.Lock()
+	w.ended = true
 	if w.cancel != nil {
 		w.cancel()
 	}
+	w.mu.Unlock()
 	w.done.Wait()
 }

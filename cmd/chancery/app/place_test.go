@@ -1,0 +1,170 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"chancery/cmd/chancery/app/datadir"
+)
+
+// A place is a data directory with settings on free ports.
+type place struct {
+	t    *testing.T
+	dir  datadir.Dir
+	conf string
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	base := t.TempDir()
+	p := &place{t, datadir.Dir(filepath.Join(base, "data")), filepath.Join(base, "conf.yaml")}
+	p.write(p.conf, "listen: {https: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0'}\n")
+	return p
+}
+
+func (p *place) write(path, text string) {
+	p.t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *place) read(path string) string {
+	p.t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return string(b)
+}
+
+// run is one command; its output is what it wrote on stdout and stderr.
+func (p *place) run(args ...string) (out, errs string, code int) {
+	var o, e bytes.Buffer
+	code = Run(context.Background(), With{Version: "test"}, args, strings.NewReader(""), &o, &e)
+	return o.String(), e.String(), code
+}
+
+// cli is run with the data directory, for commands that must succeed.
+func (p *place) cli(args ...string) string {
+	p.t.Helper()
+	out, errs, code := p.run(append(args, "--data", string(p.dir))...)
+	if code != 0 {
+		p.t.Fatalf("%v: exit %d\n%s%s", args, code, out, errs)
+	}
+	return out
+}
+
+// A server is "chancery serve" in this process.
+type server struct {
+	at   datadir.Addresses
+	out  *lines
+	errs *lines
+	stop func() int
+}
+
+// lines is what a server writes, from several goroutines.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (p *place) serve() *server {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &server{out: &lines{}, errs: &lines{}}
+	done := make(chan int, 1)
+	go func() {
+		done <- Run(ctx, With{Version: "test"}, []string{"serve", "--data", string(p.dir), "--config", p.conf}, nil, s.out, s.errs)
+	}()
+	s.stop = sync.OnceValue(func() int {
+		cancel()
+		return <-done
+	})
+	p.t.Cleanup(func() { s.stop() })
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(s.out.String(), "\nready ") && !strings.HasPrefix(s.out.String(), "ready "); {
+		if time.Now().After(end) || len(done) > 0 {
+			p.t.Fatalf("not ready\n%s%s", s.out, s.errs)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	var err error
+	if s.at, err = p.dir.ReadServing(); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// csr writes a request for a name and returns its file.
+func (p *place) csr(name string) string {
+	p.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	file := filepath.Join(p.t.TempDir(), "csr.pem")
+	p.write(file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})))
+	return file
+}
+
+// snapshot is every file below the data directory but those of a running
+// server and of its records.
+func (p *place) snapshot() map[string]string {
+	all := map[string]string{}
+	_ = filepath.WalkDir(string(p.dir), func(path string, e fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(string(p.dir), path)
+		if err == nil && e.Type().IsRegular() && rel != "chancery.db" && !strings.HasPrefix(rel, "issued") {
+			all[rel] = p.read(path)
+		}
+		return nil
+	})
+	return all
+}
+
+func (p *place) get(url string) (int, string) {
+	p.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(p.read(p.dir.Roots())))
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	resp, err := c.Get(url)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
