@@ -1,10 +1,16 @@
+//go:build faults
+
 package engine
 
 import (
+	"bytes"
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"chancery/store"
 )
@@ -57,4 +63,94 @@ func crashAt(t *testing.T, step string, waits bool) {
 	if err := store.Verify(context.Background(), w.db, Schemas()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
+	w := newWorld(t)
+	var raw []byte
+	stop := errors.New("stop")
+	w.step = func(step string) {
+		if step == "decision-committed" {
+			panic(stop)
+		}
+	}
+	s := w.submission("1", newKey(t), "a.test")
+	func() {
+		defer func() { _ = recover() }()
+		w.Submit(t.Context(), s)
+	}()
+	w.step = nil
+	r, _, err := w.find(t.Context(), s.Key.String())
+	if err != nil || r.State != Issuing {
+		t.Fatalf("row %+v, %v", r, err)
+	}
+	if err := w.view(t.Context(), func(tx store.Tx) (err error) { raw, err = storedTBS(tx, r.ID); return err }); err != nil {
+		t.Fatal(err)
+	}
+	one, _ := w.issue(s)
+	c, err := x509.ParseCertificate(one.Cert)
+	if err != nil || !bytes.Equal(c.RawTBSCertificate, raw) {
+		t.Error("what was signed is not what was stored")
+	}
+	// The same stored bytes signed once more make the same certificate.
+	again := mustSign(t, w, raw)
+	if !bytes.Equal(again, one.Cert) {
+		t.Error("signing the same TBS twice made two certificates")
+	}
+}
+
+func TestRevokedGrantEndsAtOnce(t *testing.T) {
+	w := newWorld(t)
+	g, _, err := w.CreateGrant(t.Context(), admin, Grant{Protocol: Native, Names: patterns(t, "*"), Holder: "key:ab"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := w.HeldGrants(t.Context(), Native, "default", "key:ab")
+	if err != nil || len(held) != 1 {
+		t.Fatal(held, err)
+	}
+	// Revoked after policy looked and before the decision is committed.
+	w.step = func(step string) {
+		if step == "decided" {
+			if err := w.RevokeGrant(context.Background(), admin, g.ID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s := w.submission("1", newKey(t), "a.test")
+	s.Proofs = []Proof{{Method: ByGrant, Ref: g.ID, At: w.now()}}
+	w.denied(s, NotAuthorized)
+}
+
+func TestStaleIntentIsAbandonedAndListed(t *testing.T) {
+	w := newWorld(t)
+	w.step = func(step string) {
+		if step == "before-signing" {
+			panic("dies")
+		}
+	}
+	s := w.submission("1", newKey(t), "a.test")
+	func() {
+		defer func() { _ = recover() }()
+		w.Submit(t.Context(), s)
+	}()
+	w.step = nil
+	r, _, err := w.find(t.Context(), s.Key.String())
+	if err != nil || r.State != Issuing {
+		t.Fatal(r, err)
+	}
+	w.advanceClock(16 * time.Minute)
+	w.resumeStale(t.Context(), 0)
+	if d, _ := w.Request(t.Context(), r.ID); d.State != StateAbandoned {
+		t.Errorf("state %s", d.State)
+	}
+	l := w.currentCRL()
+	if len(l.RevokedCertificateEntries) != 1 {
+		t.Error("the serial of the intent is not listed")
+	}
+	if _, der, err := w.Certificate(t.Context(), r.Cert); err != nil || der != nil {
+		t.Errorf("bytes of an abandoned intent: %x, %v", der, err)
+	}
+	s.Proofs[0].Expires = w.now().Add(time.Hour)
+	w.issue(s) // asking again makes a new request
 }

@@ -72,13 +72,6 @@ func New(_ context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
-// fault is where a build with fault points can stop the process.
-func (e *Engine) fault(step string) {
-	if e.Faults != nil {
-		e.Faults(step)
-	}
-}
-
 // now has whole milliseconds, which is what rows keep.
 func (e *Engine) now() time.Time { return e.Now().UTC().Truncate(time.Millisecond) }
 

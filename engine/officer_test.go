@@ -260,29 +260,6 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-func TestRevokedGrantEndsAtOnce(t *testing.T) {
-	w := newWorld(t)
-	g, _, err := w.CreateGrant(t.Context(), admin, Grant{Protocol: Native, Names: patterns(t, "*"), Holder: "key:ab"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	held, err := w.HeldGrants(t.Context(), Native, "default", "key:ab")
-	if err != nil || len(held) != 1 {
-		t.Fatal(held, err)
-	}
-	// Revoked after policy looked and before the decision is committed.
-	w.step = func(step string) {
-		if step == "decided" {
-			if err := w.RevokeGrant(context.Background(), admin, g.ID); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	s := w.submission("1", newKey(t), "a.test")
-	s.Proofs = []Proof{{Method: ByGrant, Ref: g.ID, At: w.now()}}
-	w.denied(s, NotAuthorized)
-}
-
 func TestFreeze(t *testing.T) {
 	w := newWorld(t)
 	issued, _ := w.issue(w.submission("0", newKey(t), "a.test"))

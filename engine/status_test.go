@@ -213,39 +213,6 @@ func TestOCSPNeverGoodForUnknown(t *testing.T) {
 	}
 }
 
-func TestStaleIntentIsAbandonedAndListed(t *testing.T) {
-	w := newWorld(t)
-	w.step = func(step string) {
-		if step == "before-signing" {
-			panic("dies")
-		}
-	}
-	s := w.submission("1", newKey(t), "a.test")
-	func() {
-		defer func() { _ = recover() }()
-		w.Submit(t.Context(), s)
-	}()
-	w.step = nil
-	r, _, err := w.find(t.Context(), s.Key.String())
-	if err != nil || r.State != Issuing {
-		t.Fatal(r, err)
-	}
-	w.advanceClock(16 * time.Minute)
-	w.resumeStale(t.Context(), 0)
-	if d, _ := w.Request(t.Context(), r.ID); d.State != StateAbandoned {
-		t.Errorf("state %s", d.State)
-	}
-	l := w.currentCRL()
-	if len(l.RevokedCertificateEntries) != 1 {
-		t.Error("the serial of the intent is not listed")
-	}
-	if _, der, err := w.Certificate(t.Context(), r.Cert); err != nil || der != nil {
-		t.Errorf("bytes of an abandoned intent: %x, %v", der, err)
-	}
-	s.Proofs[0].Expires = w.now().Add(time.Hour)
-	w.issue(s) // asking again makes a new request
-}
-
 func TestDeliveriesAreRetriedParkedAndReplayed(t *testing.T) {
 	w := newWorld(t)
 	w.exit.fail = errBoom

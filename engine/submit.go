@@ -211,11 +211,12 @@ func (e *Engine) resume(ctx context.Context, r *Request) (Disposition, error) {
 
 // load parses the stored body of r again.
 func (e *Engine) load(ctx context.Context, r *Request) error {
-	var body []byte
-	if err := e.view(ctx, func(tx store.Tx) (err error) {
-		body, err = raws.Get(tx, bodyKey(r.ID))
-		return err
-	}); err != nil {
+	return e.view(ctx, func(tx store.Tx) error { return loadAsked(tx, r) })
+}
+
+func loadAsked(tx store.Tx, r *Request) error {
+	body, err := raws.Get(tx, bodyKey(r.ID))
+	if err != nil {
 		return fmt.Errorf("reading the body of request %s: %w", r.ID, err)
 	}
 	csr, err := pkcs10.Parse(body)

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -251,39 +250,5 @@ func TestBadBodies(t *testing.T) {
 		if d, err := w.Submit(t.Context(), s); err != nil || d.(Denied).Reason != BadCSR {
 			t.Errorf("%s: %v, %v", name, d, err)
 		}
-	}
-}
-
-func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
-	w := newWorld(t)
-	var raw []byte
-	stop := errors.New("stop")
-	w.step = func(step string) {
-		if step == "decision-committed" {
-			panic(stop)
-		}
-	}
-	s := w.submission("1", newKey(t), "a.test")
-	func() {
-		defer func() { _ = recover() }()
-		w.Submit(t.Context(), s)
-	}()
-	w.step = nil
-	r, _, err := w.find(t.Context(), s.Key.String())
-	if err != nil || r.State != Issuing {
-		t.Fatalf("row %+v, %v", r, err)
-	}
-	if err := w.view(t.Context(), func(tx store.Tx) (err error) { raw, err = storedTBS(tx, r.ID); return err }); err != nil {
-		t.Fatal(err)
-	}
-	one, _ := w.issue(s)
-	c, err := x509.ParseCertificate(one.Cert)
-	if err != nil || !bytes.Equal(c.RawTBSCertificate, raw) {
-		t.Error("what was signed is not what was stored")
-	}
-	// The same stored bytes signed once more make the same certificate.
-	again := mustSign(t, w, raw)
-	if !bytes.Equal(again, one.Cert) {
-		t.Error("signing the same TBS twice made two certificates")
 	}
 }

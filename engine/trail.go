@@ -71,15 +71,15 @@ func (e *Engine) Explain(ctx context.Context, id string) (*Explanation, error) {
 		return nil, err
 	}
 	x := &Explanation{Request: r, Trail: t.Steps, Warrants: t.Warrants, Decided: t.At}
+	if err := e.load(ctx, r); err != nil {
+		return nil, err
+	}
 	switch r.State {
 	case StateIssued, StateAbandoned:
 		if x.Certificate, _, err = e.Certificate(ctx, r.Cert); err != nil && r.State == StateIssued {
 			return nil, err
 		}
 	case Pending:
-		if err := e.load(ctx, r); err != nil {
-			return nil, err
-		}
 		o, err := e.decide(ctx, e.setup.Load(), r)
 		if err != nil {
 			return nil, err

@@ -35,9 +35,25 @@ func (f *RequestFilter) match(r *Request) bool {
 		(f.Since.IsZero() || !r.Received.Before(f.Since)) && (f.Basis == "" || slices.Contains(r.basis(), f.Basis))
 }
 
-// Requests lists requests, newest first unless basis, requester or a state is
-// asked for, and the cursor of the next page, empty at the end.
+// Requests lists requests with what they ask for, newest first unless basis,
+// requester or a state is asked for, and the cursor of the next page, empty at
+// the end.
 func (e *Engine) Requests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
+	all, more, err := e.listRequests(ctx, f)
+	if err != nil {
+		return nil, "", err
+	}
+	return all, more, e.view(ctx, func(tx store.Tx) error {
+		for _, r := range all {
+			if err := loadAsked(tx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e *Engine) listRequests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
 	for _, by := range []struct{ index, value string }{
 		{"basis", f.Basis}, {"basis", "requester:" + string(f.Requester)}, {"state", string(f.State)},
 	} {
