@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -176,14 +178,16 @@ func (b *bench) nativeFigures(i *install) error {
 	if err != nil {
 		return err
 	}
-	settle()
+	if err := i.delivered(); err != nil {
+		return err
+	}
 	after, err := allocated(file)
 	if err != nil {
 		return err
 	}
 	b.report("disk per certificate, native", 4.5, 3.0, float64(after-before)/1000/float64(b.prefill), "KB", "growth of "+storeFile+" over: "+text)
 
-	if args, err = i.native(b.n, 8); err != nil {
+	if args, err = i.native(b.n, 8); err != nil { // the exit has nothing else to do by now
 		return err
 	}
 	l, text, err := b.clean(args...)
@@ -195,6 +199,9 @@ func (b *bench) nativeFigures(i *install) error {
 }
 
 func (b *bench) acmeFigures(i *install) error {
+	if err := i.delivered(); err != nil {
+		return err
+	}
 	l, text, err := b.clean(i.acme(b.n, 8, 64)...)
 	if err != nil {
 		return err
@@ -269,6 +276,28 @@ func (b *bench) acmeDisk() error {
 	b.report("disk per certificate, ACME after purge", 6.5, 4.5, float64(last-first)/1000/float64(n*(rounds-1)), "KB",
 		fmt.Sprintf("growth of %s, retention.orders 1s, over rounds 2 to %d of: %s", storeFile, rounds, text))
 	return nil
+}
+
+// delivered waits until every exit has taken every event.
+func (i *install) delivered() error {
+	for range 600 {
+		out, err := exec.Command(i.b.chancery, "status", "--json", "--data", i.data).Output()
+		if err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		var status struct {
+			Deliveries int `json:"deliveries"`
+		}
+		if err := json.Unmarshal(out, &status); err != nil {
+			return fmt.Errorf("status: %w\n%s", err, out)
+		}
+		if status.Deliveries == 0 {
+			settle()
+			return nil
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	return errors.New("exits were not done within five minutes")
 }
 
 // settle lets timers and deliveries come to rest.
