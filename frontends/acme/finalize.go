@@ -129,6 +129,9 @@ func (c *call) checkCSR(o *order, der []byte) error {
 	if err != nil {
 		return refuse(http.StatusBadRequest, badCSR, "%s", err.Error())
 	}
+	if oid := identifying(csr.Subject); oid != "" {
+		return refuse(http.StatusBadRequest, badCSR, "the subject of the CSR has the attribute %s, which ACME proves nothing about; leave it out", oid)
+	}
 	asked := slices.Clone(csr.Names) // every GeneralName, or Parse refuses
 	for _, cn := range csr.Subject.CommonNames() {
 		n, err := names.Parse(names.DNS, cn)
@@ -151,6 +154,24 @@ func (c *call) checkCSR(o *order, der []byte) error {
 		}
 	}
 	return c.checkCSRKey(csr)
+}
+
+// identifying finds attributes of a subject, beside the common name, that other
+// software takes for a name of the holder. Those that describe, such as the
+// organization that openssl puts in, are passed over by every profile.
+func identifying(subject names.DN) (oid string) {
+	for _, rdn := range subject {
+		for _, a := range rdn {
+			switch a.OID {
+			case "1.2.840.113549.1.9.1", // emailAddress
+				"2.5.4.5",                    // serialNumber
+				"0.9.2342.19200300.100.1.1",  // userId
+				"0.9.2342.19200300.100.1.25": // domainComponent
+				return a.OID
+			}
+		}
+	}
+	return ""
 }
 
 // checkCSRKey: RFC 8555, Section 11.1: no account key in a certificate, this

@@ -26,7 +26,7 @@ func (v *Validator) DNS01(ctx context.Context, host, digest string) error {
 	defer cancel()
 	name := "_acme-challenge." + host
 	if len(name) > 253 {
-		return failure(DNS, "the name %s is too long", name)
+		return failure(DNS, "the name is too long for dns-01: with _acme-challenge before it, it has more than 253 characters")
 	}
 	records, err := v.resolver.txt(ctx, name)
 	if err != nil {
@@ -67,10 +67,10 @@ func (c *client) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	wait.Wait()
 	all := append(six, four...)
 	if len(all) == 0 && (err4 != nil || err6 != nil) {
-		return nil, failure(DNS, "looking up the addresses of %s: the name servers gave no usable answer", printable(host))
+		return nil, failure(DNS, "looking up the addresses of %s: the name servers gave no usable answer", host)
 	}
 	if len(all) == 0 {
-		return nil, failure(DNS, "no address found for %s", printable(host))
+		return nil, failure(DNS, "no address found for %s", host)
 	}
 	return all, nil
 }
@@ -113,13 +113,16 @@ func lookup[T any](ctx context.Context, c *client, host string, kind dnsmessage.
 	if err != nil {
 		return nil, err
 	}
-	for links := 0; links <= maxChain; {
+	for links := 0; ; {
 		q := dnsmessage.Question{Name: name, Type: kind, Class: dnsmessage.ClassINET}
 		answer, err := c.ask(ctx, q)
 		if err != nil {
 			return nil, err
 		}
 		end, followed := follow(answer, name)
+		if links += followed; links > maxChain {
+			return nil, errChain
+		}
 		var found []T
 		for _, r := range answer {
 			if r.Header.Type == kind && sameName(r.Header.Name, end) {
@@ -131,10 +134,8 @@ func lookup[T any](ctx context.Context, c *client, host string, kind dnsmessage.
 		if len(found) > 0 || followed == 0 {
 			return found, nil
 		}
-		links += followed
 		name = end
 	}
-	return nil, errChain
 }
 
 // follow walks the CNAMEs of one answer.
