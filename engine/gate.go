@@ -36,6 +36,9 @@ func (e *Engine) gate(set *setup, r *Request, o *outcome, votes []Vote) (*Denied
 	if !ok {
 		return &Denied{Reason: UnknownProfile, Detail: fmt.Sprintf("there is no profile %q", o.draft.Profile)}, nil
 	}
+	if !slices.Contains(p.Frontends, r.Source) {
+		return &Denied{Reason: UnknownProfile, Detail: fmt.Sprintf("profile %s cannot be had by %s", o.draft.Profile, r.Source)}, nil
+	}
 	if !bytes.Equal(c.RawSubjectPublicKeyInfo, r.Asked.Key.SPKI) {
 		return nil, fmt.Errorf("the rendered key is not the key that was asked for")
 	}

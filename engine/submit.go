@@ -164,7 +164,7 @@ func (e *Engine) find(ctx context.Context, key string) (r *Request, revoked bool
 // Key. An open row always does; an ended one for a time, a revoked one never,
 // and a denial only as long as nothing changed.
 func replays(old, r *Request, revoked bool, now time.Time) (bool, error) {
-	same := old.BodyMAC == r.BodyMAC
+	same := sameBody(old, r)
 	switch old.State {
 	case StateIssued:
 		keep := keepIssued
@@ -183,6 +183,11 @@ func replays(old, r *Request, revoked bool, now time.Time) (bool, error) {
 		return false, ErrConflict
 	}
 	return true, nil
+}
+
+// sameBody reports whether two submissions ask for the same.
+func sameBody(a, b *Request) bool {
+	return a.BodyMAC == b.BodyMAC && a.Want == b.Want && a.WantAuth == b.WantAuth
 }
 
 // sameProofs compares what was proved, not when.
@@ -240,7 +245,7 @@ func (e *Engine) orOther(ctx context.Context, r *Request, d Disposition, err err
 	} else if err != nil {
 		return nil, err
 	}
-	if now.BodyMAC != r.BodyMAC {
+	if !sameBody(now, r) {
 		return nil, ErrConflict
 	}
 	return e.disposition(ctx, now)

@@ -105,6 +105,11 @@ func TestIdempotency(t *testing.T) {
 	if _, err := w.Submit(t.Context(), other); !errors.Is(err, ErrConflict) {
 		t.Errorf("same Key, other body: %v, want ErrConflict", err)
 	}
+	other = s
+	other.Profile = "manual"
+	if _, err := w.Submit(t.Context(), other); !errors.Is(err, ErrConflict) {
+		t.Errorf("same Key, other profile: %v, want ErrConflict", err)
+	}
 	again, _ := w.issue(s)
 	if !bytes.Equal(again.Cert, first.Cert) {
 		t.Error("the repeat got another certificate")
@@ -176,6 +181,14 @@ func TestNothingUnprovedIsIssued(t *testing.T) {
 	s = w.submission("4", newKey(t), "*.a.test")
 	s.Proofs[0].Names = dns(t, "a.test")
 	w.denied(s, NameNotAllowed)
+}
+
+// Whatever a shaper says, a profile is only for the frontends that it names.
+func TestGateKeepsProfilesToTheirFrontends(t *testing.T) {
+	w := newWorld(t)
+	s := w.submission("1", newKey(t), "a.test")
+	s.Profile = ProfileTLS
+	w.denied(s, UnknownProfile)
 }
 
 func TestPolicyErrorIsNoDenial(t *testing.T) {
