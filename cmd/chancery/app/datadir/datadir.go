@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Default is the data directory when nobody names one.
@@ -72,7 +73,28 @@ func (d Dir) Make() error {
 		}
 	}
 	// It may have been there, for everybody to look into.
-	return os.Chmod(string(d), 0o700)
+	if err := os.Chmod(string(d), 0o700); err != nil {
+		return err
+	}
+	return d.sweep()
+}
+
+// sweep deletes what a crash left half written: it may be half a key.
+func (d Dir) sweep() error {
+	for _, in := range []string{string(d), d.Path("keys"), d.Path("ca")} {
+		entries, err := os.ReadDir(in)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Type().IsRegular() && strings.HasSuffix(e.Name(), ".tmp") {
+				if err := os.Remove(filepath.Join(in, e.Name())); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Initialized is what the marker says.

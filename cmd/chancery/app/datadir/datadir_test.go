@@ -32,8 +32,15 @@ func TestMakeTightens(t *testing.T) {
 	if err := os.Mkdir(string(d), 0o755); err != nil {
 		t.Fatal(err)
 	}
+	half := d.Path("admin.key.0123456789ab.tmp")
+	if err := os.WriteFile(half, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Make(); err != nil {
 		t.Fatal(err)
+	}
+	if there, _ := Exists(half); there {
+		t.Error("half a file was left")
 	}
 	if fi, err := os.Stat(string(d)); err != nil || fi.Mode().Perm() != 0o700 {
 		t.Errorf("%v %v", fi.Mode(), err)

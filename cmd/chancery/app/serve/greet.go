@@ -21,18 +21,18 @@ func (s *Server) greet(w io.Writer, l *listeners) {
 		return quote(path)
 	}
 	dir, roots := abs(string(s.node.Dir)), abs(s.node.Dir.Roots())
-	name := hostName()
+	name, note := s.acmeName()
 	url := s.world.HTTPS
 	fmt.Fprintf(w, "\nTrust: %s, as chancery ca trust --data %s says.\n", s.node.Dir.Roots(), dir)
 	fmt.Fprintf(w, "Settings: %s. CA policy: %s.\n", s.node.Dir.Settings(), s.node.Dir.Policy())
 	fmt.Fprintf(w, "\nA certificate by the native API, from this command or with curl:\n")
 	csr := func(out string) string {
-		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout service.key -subj /CN=app.example.org -addext subjectAltName=DNS:app.example.org " + out
+		return "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout service.key -subj /CN=app.example.org -addext subjectAltName=DNS:app.example.org" + out
 	}
-	fmt.Fprintf(w, "  %s && chancery submit --data %s service.csr\n", csr("-out service.csr"), dir)
-	fmt.Fprintf(w, "  %s | curl --fail-with-body --cacert %s --cert %s --key %s -H 'Content-Type: application/x-pem-file' --data-binary @- %s/api/v1/requests\n",
+	fmt.Fprintf(w, "  %s && chancery submit --data %s service.csr\n", csr(" -out service.csr"), dir)
+	fmt.Fprintf(w, "  %s | curl -sS --fail-with-body --cacert %s --cert %s --key %s -H 'Content-Type: application/x-pem-file' --data-binary @- %s/api/v1/requests\n",
 		csr(""), roots, abs(s.node.Dir.FounderCert()), abs(s.node.Dir.FounderKey()), url)
-	fmt.Fprintf(w, "By ACME, for a DNS name of this machine%s:\n", note(name))
+	fmt.Fprintf(w, "By ACME%s:\n", note)
 	port := s.node.Settings.ACME.Validation.HTTPPort
 	certbot, lego := "", ""
 	if port != 80 {
@@ -57,21 +57,18 @@ func (s *Server) mainKey() string {
 	return all[0].KeyID
 }
 
-// hostName is a name of more than one label that leads to this machine, if it
-// has one: an ACME client needs that.
-func hostName() string {
+// acmeName is a name that an ACME client on this machine can have a certificate
+// for, with a note if the reader must know better. While only this machine can
+// reach the server, localhost is as good as any name.
+func (s *Server) acmeName() (name, note string) {
+	if s.world.Loopback {
+		return "localhost", ""
+	}
 	host, err := os.Hostname()
 	if err == nil && strings.Contains(host, ".") && net.ParseIP(host) == nil {
-		return strings.ToLower(host)
+		return strings.ToLower(host), ""
 	}
-	return "HOST.EXAMPLE.ORG"
-}
-
-func note(name string) string {
-	if name == "HOST.EXAMPLE.ORG" {
-		return " (write it in the place of " + name + ")"
-	}
-	return ""
+	return "HOST.EXAMPLE.ORG", " (write a DNS name of this machine in the place of HOST.EXAMPLE.ORG)"
 }
 
 // quote makes a path safe to paste into a shell.
