@@ -56,3 +56,9 @@ type Exit interface {
 	// the same time.
 	Tell(ctx context.Context, ev Event) error
 }
+
+// A Batcher is an exit that takes many events together more cheaply than one
+// after another. TellAll takes all of them or none.
+type Batcher interface {
+	TellAll(ctx context.Context, all []Event) error
+}

@@ -86,6 +86,7 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 		return err
 	}
 	var queued []*Delivery
+	var next Request
 	err = e.update(ctx, func(tx store.Tx) error {
 		now := e.now()
 		old, err := requests.Get(tx, r.ID)
@@ -95,7 +96,7 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 		if old.State != Issuing {
 			return errMoved
 		}
-		next := *old
+		next = *old
 		next.State = StateIssued // and nothing that makes the row longer
 		if err := requests.Put(tx, old, &next); err != nil {
 			return err
@@ -119,7 +120,7 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 		return err
 	}
 	for _, d := range queued {
-		d.cert, d.der = row, der
+		d.request, d.cert, d.der = &next, row, der
 	}
 	e.hand(queued)
 	return nil

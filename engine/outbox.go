@@ -25,8 +25,9 @@ type Delivery struct {
 	LastErr  string    `json:"l,omitempty"`
 	Parked   bool      `json:"p,omitempty"` // given up; waits for an operator
 
-	cert *Certificate // known to the process that wrote it
-	der  []byte
+	request *Request // known to the process that wrote it
+	cert    *Certificate
+	der     []byte
 }
 
 var deliveries = store.Table[Delivery]{
@@ -193,14 +194,49 @@ func (e *Engine) due(ctx context.Context, exit string, grace time.Duration) ([]*
 // tellAll tells a batch of events, a few at the same time, and settles all of
 // them in one commit.
 func (e *Engine) tellAll(ctx context.Context, o Outlet, batch []*Delivery) {
-	const atOnce = 4
 	errs := make([]error, len(batch))
+	if b, ok := o.Exit.(Batcher); ok {
+		e.tellBatch(ctx, b, batch, errs)
+	} else {
+		e.tellEach(ctx, o.Exit, batch, errs)
+	}
+	e.fault("told")
+	if err := e.settleDeliveries(context.WithoutCancel(ctx), batch, errs); err != nil {
+		e.Log.ErrorContext(ctx, "noting deliveries; they will be told again", "exit", o.Name, "err", err)
+	}
+}
+
+// tellTime is less than a lease.
+const tellTime = leaseTime - 5*time.Second
+
+func (e *Engine) tellBatch(ctx context.Context, b Batcher, batch []*Delivery, errs []error) {
+	var all []Event
+	var of []int
+	for i, d := range batch {
+		ev, err := e.event(ctx, d)
+		if errs[i] = err; err == nil {
+			all, of = append(all, *ev), append(of, i)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	err := b.TellAll(ctx, all)
+	for _, i := range of {
+		errs[i] = err
+	}
+}
+
+func (e *Engine) tellEach(ctx context.Context, x Exit, batch []*Delivery, errs []error) {
+	const atOnce = 4
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(atOnce, len(batch)) {
 		wg.Go(func() {
 			for i := range next {
-				errs[i] = e.tell(ctx, o.Exit, batch[i])
+				errs[i] = e.tell(ctx, x, batch[i])
 			}
 		})
 	}
@@ -209,10 +245,6 @@ func (e *Engine) tellAll(ctx context.Context, o Outlet, batch []*Delivery) {
 	}
 	close(next)
 	wg.Wait()
-	e.fault("told")
-	if err := e.settleDeliveries(context.WithoutCancel(ctx), batch, errs); err != nil {
-		e.Log.ErrorContext(ctx, "noting deliveries; they will be told again", "exit", o.Name, "err", err)
-	}
 }
 
 func (e *Engine) tell(ctx context.Context, x Exit, d *Delivery) error {
@@ -220,7 +252,7 @@ func (e *Engine) tell(ctx context.Context, x Exit, d *Delivery) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, leaseTime-5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
 	return x.Tell(ctx, *ev)
 }
@@ -263,9 +295,12 @@ func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs [
 // event is what an exit is told: a projection of the rows, without anything
 // secret.
 func (e *Engine) event(ctx context.Context, d *Delivery) (*Event, error) {
-	r, err := e.Request(ctx, d.Request)
-	if err != nil {
-		return nil, fmt.Errorf("request %s of event %s: %w", d.Request, d.Event, err)
+	r := d.request
+	if r == nil {
+		var err error
+		if r, err = e.Request(ctx, d.Request); err != nil {
+			return nil, fmt.Errorf("request %s of event %s: %w", d.Request, d.Event, err)
+		}
 	}
 	ev := &Event{
 		ID: d.Event, Kind: d.Kind, At: d.At, RequestID: r.ID, Source: r.Source, Endpoint: r.Endpoint, Requester: r.Requester,
@@ -279,6 +314,7 @@ func (e *Engine) event(ctx context.Context, d *Delivery) (*Event, error) {
 	}
 	c, der := d.cert, d.der
 	if c == nil {
+		var err error
 		if c, der, err = e.Certificate(ctx, r.Cert); err != nil {
 			return nil, err
 		}
