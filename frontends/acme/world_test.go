@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,7 +36,8 @@ type world struct {
 	base   string
 	dns    *dnstest.Server
 	site   *site
-	engine *fakeEngine // nil when the engine is real
+	engine *fakeEngine
+	start  func(store.DB) // a real engine
 
 	mu    sync.Mutex
 	clock time.Time
@@ -52,6 +54,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	}
 	w.dns.A("*", "127.0.0.1")
 	w.https = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.f.ServeHTTP(rw, r) }))
+	w.https.Config.ErrorLog = log.New(io.Discard, "", 0)
 	w.base = "https://" + w.https.Listener.Addr().String()
 	w.engine = newFakeEngine(t, w)
 	w.deps = Deps{
@@ -82,6 +85,9 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.db, w.deps.DB = db, db
+	if w.start != nil {
+		w.start(db)
+	}
 	if w.f, err = New(w.config, w.deps); err != nil {
 		w.t.Fatal(err)
 	}

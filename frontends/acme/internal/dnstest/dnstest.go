@@ -27,14 +27,7 @@ type Server struct {
 // Start starts a server on loopback.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", pc.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, ln := listen(t)
 	s := &Server{Addr: pc.LocalAddr().String(), records: map[string][]dnsmessage.ResourceBody{}}
 	var wait sync.WaitGroup
 	wait.Go(func() { s.udp(pc) })
@@ -45,6 +38,23 @@ func Start(t testing.TB) *Server {
 		wait.Wait()
 	})
 	return s
+}
+
+// listen finds a port that is free for both.
+func listen(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 20 {
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ln, err := net.Listen("tcp", pc.LocalAddr().String()); err == nil {
+			return pc, ln
+		}
+		pc.Close()
+	}
+	t.Fatal("no port is free for both UDP and TCP")
+	return nil, nil
 }
 
 // A adds addresses to a name; "*" is every name that has none.
