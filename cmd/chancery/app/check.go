@@ -2,7 +2,6 @@ package app
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -18,23 +17,42 @@ import (
 func (a *app) config() *cobra.Command {
 	group := &cobra.Command{Use: "config", Short: "Check settings and policy", Args: cli.KnownCommand, RunE: cli.Help}
 	var dir, file, policy string
+	var asJSON bool
 	c := &cobra.Command{
 		Use: "check", Short: "Report every error in the settings and the CA policy", Args: cli.Args(0, ""),
 		Long: `Report every error in the settings and the CA policy, each with its place, and
 exit with 1 if there is one. Nothing is changed, and no server need run.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			version, err := a.check(datadir.Dir(dir), file, policy)
-			if err != nil {
+			if err != nil && !asJSON {
 				return &cli.ExitError{Code: 1, Message: err.Error()}
 			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "ok, policy version %s\n", version)
-			return err
+			result := map[string]any{"ok": err == nil, "version": version, "problems": problemsOf(err)}
+			if perr := cli.Print(c.OutOrStdout(), asJSON, result, "ok, policy version "+version+"\n"); perr != nil || err == nil {
+				return perr
+			}
+			return &cli.ExitError{Code: 1}
 		},
 	}
 	places(c, &dir, &file)
 	c.Flags().StringVar(&policy, "policy", "", "CA policy, in place of policy.yaml in the data directory")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	group.AddCommand(c)
 	return group
+}
+
+// problemsOf is what an error of check is made of.
+func problemsOf(err error) []config.Problem {
+	all := []config.Problem{}
+	for _, one := range config.Flatten(err) {
+		var p config.Problems
+		if errors.As(one, &p) {
+			all = append(all, p...)
+		} else if one != nil {
+			all = append(all, config.Problem{Message: one.Error()})
+		}
+	}
+	return all
 }
 
 // check finds all that can be found without the keys and the records.

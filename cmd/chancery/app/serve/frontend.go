@@ -45,7 +45,8 @@ type World struct {
 	Exposure func() []string
 }
 
-// Mounts are what a frontend answers. Each key is the beginning of a path.
+// Mounts are what a frontend answers. A key that ends in a slash is the beginning
+// of a path, another one a whole path.
 type Mounts struct {
 	HTTPS, HTTP, Admin map[string]http.Handler
 
@@ -81,8 +82,10 @@ func (t *routes) add(mounts map[string]http.Handler) error {
 // ServeHTTP finds the handler.
 func (t *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, p := range t.prefixes {
-		// A prefix that ends in a slash also is the address without it.
-		if strings.HasPrefix(r.URL.Path, p) || strings.HasSuffix(p, "/") && r.URL.Path == p[:len(p)-1] {
+		// What ends in a slash is everything below, and itself without it; anything
+		// else is one address.
+		below := strings.HasSuffix(p, "/")
+		if r.URL.Path == strings.TrimSuffix(p, "/") || below && strings.HasPrefix(r.URL.Path, p) {
 			t.handlers[p].ServeHTTP(w, r)
 			return
 		}

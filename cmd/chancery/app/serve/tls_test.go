@@ -1,0 +1,130 @@
+package serve
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"chancery/cmd/chancery/app/datadir"
+	"chancery/cmd/chancery/app/node"
+)
+
+// newNode is a CA without listeners, and its clock is ahead by what is stored
+// in the second result.
+func newNode(t *testing.T) (*node.Node, *atomic.Int64) {
+	t.Helper()
+	ahead := new(atomic.Int64)
+	n, err := node.Prepare(node.Options{
+		Dir: datadir.Dir(filepath.Join(t.TempDir(), "data")), Rand: rand.Reader, Stderr: t.Output(), Say: t.Logf,
+		Now:   func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		Fatal: func(err error) { t.Error(err) },
+	}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(t.Context(), "http://127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n, ahead
+}
+
+func TestOwnCertificate(t *testing.T) {
+	n, ahead := newNode(t)
+	const day = 24 * time.Hour
+	names := ownNames(n)
+	open := func() string {
+		t.Helper()
+		o := &ownTLS{node: n, names: names}
+		if err := o.open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return o.have.Load().Leaf.SerialNumber.String()
+	}
+	first := open()
+	ahead.Store(int64(18 * day))
+	if open() != first {
+		t.Error("a certificate with more than a third of its life left was replaced")
+	}
+	ahead.Store(int64(21 * day))
+	second := open()
+	if second == first {
+		t.Error("a certificate with less than a third of its life left was kept")
+	}
+	ahead.Store(int64(22 * day))
+	names = names[:1]
+	third := open()
+	if third == second {
+		t.Error("a certificate with other names was kept")
+	}
+	if err := os.WriteFile(n.Dir.TLS(), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if open() == third {
+		t.Error("nonsense was a certificate")
+	}
+}
+
+// The renewal looks at the clock at least every hour, so that a machine that was
+// suspended is not late.
+func TestRenewalWhileRunning(t *testing.T) {
+	n, ahead := newNode(t)
+	o := &ownTLS{node: n, names: ownNames(n)}
+	if err := o.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := o.have.Load().Leaf
+	ahead.Store(int64(21 * 24 * time.Hour))
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		o.run(t.Context())
+	}()
+	for end := time.Now().Add(10 * time.Second); o.have.Load().Leaf.Equal(before); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not renewed")
+		}
+	}
+	t.Cleanup(func() { <-stopped }) // t.Context is done by then
+}
+
+func TestRoutesNeitherCleanNorRedirect(t *testing.T) {
+	answer := func(name string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte(name + " " + r.URL.Path)) })
+	}
+	table := newRoutes()
+	if err := table.add(map[string]http.Handler{"/acme/": answer("acme"), "/acme/inner/": answer("inner"), "/healthz": answer("health")}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"/acme/x": "acme /acme/x", "/acme": "acme /acme", "/acme//x/../y": "acme /acme//x/../y", "/acme/inner/z": "inner /acme/inner/z",
+		"/healthz": "health /healthz", "/healthzz": "", "/healthz/x": "", "/": "", "/x": "", "//acme/x": "",
+	} {
+		w := httptest.NewRecorder()
+		table.ServeHTTP(w, &http.Request{Method: "GET", URL: &url.URL{Path: path}})
+		if want == "" && w.Code != 404 || want != "" && w.Body.String() != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if err := table.add(map[string]http.Handler{"/acme/": answer("other")}); err == nil {
+		t.Error("two frontends share an address")
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{"/plain/path-1.2": "/plain/path-1.2", "/a b/it's": `'/a b/it'\''s'`} {
+		if got := quote(in); got != want {
+			t.Errorf("%s became %s", in, got)
+		}
+	}
+}
