@@ -76,7 +76,7 @@ const (
 type Certificate struct {
 	CertID
 	Status    Status       `json:"st"`
-	Reason    int          `json:"re,omitempty"` // CRLReason, RFC 5280, Section 5.3.1
+	Reason    int          `json:"re,omitzero"` // CRLReason, RFC 5280, Section 5.3.1
 	RevokedAt time.Time    `json:"ra,omitzero"`
 	RevokedBy string       `json:"rb,omitempty"`
 	NotBefore time.Time    `json:"nb"`

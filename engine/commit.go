@@ -129,7 +129,7 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 	}
 	n.done = true
 	e.hand(queued)
-	next.twin = o.rendered.Cert
+	next.tbs, next.twin = o.rendered.TBS, o.rendered.Cert
 	return &next, nil
 }
 

@@ -67,7 +67,6 @@ func crashAt(t *testing.T, step string, waits bool) {
 
 func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
 	w := newWorld(t)
-	var raw []byte
 	stop := errors.New("stop")
 	w.step = func(step string) {
 		if step == "decision-committed" {
@@ -84,16 +83,16 @@ func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
 	if err != nil || r.State != Issuing {
 		t.Fatalf("row %+v, %v", r, err)
 	}
-	if err := w.view(t.Context(), func(tx store.Tx) (err error) { raw, err = storedTBS(tx, r.ID); return err }); err != nil {
+	if err := w.loadTBS(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	one, _ := w.issue(s)
 	c, err := x509.ParseCertificate(one.Cert)
-	if err != nil || !bytes.Equal(c.RawTBSCertificate, raw) {
+	if err != nil || !bytes.Equal(c.RawTBSCertificate, r.tbs) {
 		t.Error("what was signed is not what was stored")
 	}
 	// The same stored bytes signed once more make the same certificate.
-	again := mustSign(t, w, raw)
+	again := mustSign(t, w, r.tbs)
 	if !bytes.Equal(again, one.Cert) {
 		t.Error("signing the same TBS twice made two certificates")
 	}

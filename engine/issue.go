@@ -27,22 +27,11 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 	if is == nil || is.Key == nil {
 		return Pended{r.ID, 15 * time.Second}, nil // another node holds the key; Run there goes on
 	}
-	var raw []byte
-	if err := e.view(ctx, func(tx store.Tx) error {
-		now, err := requests.Get(tx, r.ID)
-		if err != nil {
-			return err
-		}
-		if now.State != Issuing {
-			return errMoved // somebody else finished
-		}
-		raw, err = storedTBS(tx, r.ID)
-		return err
-	}); err != nil {
+	if err := e.loadTBS(ctx, r); err != nil {
 		return nil, err
 	}
 	e.fault("before-signing")
-	der, err := tbs.Sign(raw, is.alg, is.Key)
+	der, err := tbs.Sign(r.tbs, is.alg, is.Key)
 	if err != nil {
 		return nil, fmt.Errorf("%w: signing request %s: %w", ErrUndecided, r.ID, err)
 	}
@@ -54,13 +43,27 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 	return e.issued(r, der), nil
 }
 
-// storedTBS returns the bytes that the decision committed to be signed.
-func storedTBS(tx store.Tx, request string) ([]byte, error) {
-	twin, err := raws.Get(tx, certKey(request))
-	if err != nil {
-		return nil, err
+// loadTBS reads the bytes that the decision committed to be signed, unless this
+// process has just committed them.
+func (e *Engine) loadTBS(ctx context.Context, r *Request) error {
+	if r.tbs != nil {
+		return nil
 	}
-	return tbs.Of(twin)
+	return e.view(ctx, func(tx store.Tx) error {
+		now, err := requests.Get(tx, r.ID)
+		if err != nil {
+			return err
+		}
+		if now.State != Issuing {
+			return errMoved // somebody else finished
+		}
+		twin, err := raws.Get(tx, certKey(r.ID))
+		if err != nil {
+			return err
+		}
+		r.tbs, err = tbs.Of(twin)
+		return err
+	})
 }
 
 func (e *Engine) issued(r *Request, der []byte) Disposition {

@@ -21,9 +21,9 @@ type Delivery struct {
 	Reason   string    `json:"re,omitempty"`
 	Exit     string    `json:"x"`
 	Due      time.Time `json:"d"` // when it may be told; while it is told, the end of the lease
-	Attempts int       `json:"n,omitempty"`
+	Attempts int       `json:"n,omitzero"`
 	LastErr  string    `json:"l,omitempty"`
-	Parked   bool      `json:"p,omitempty"` // given up; waits for an operator
+	Parked   bool      `json:"p,omitzero"` // given up; waits for an operator
 
 	request *Request // known to the process that wrote it
 	cert    *Certificate

@@ -43,8 +43,8 @@ type Request struct {
 	Claims    []Claim       `json:"c,omitempty"`
 	Proofs    []Proof       `json:"pr,omitempty"`
 	Replaces  CertID        `json:"rp,omitzero"`
-	Keep      time.Duration `json:"kp,omitempty"`
-	KeyPerRun bool          `json:"kr,omitempty"`
+	Keep      int64         `json:"kp,omitzero"` // seconds for which it answers for its Key once issued; 0 is the default
+	KeyPerRun bool          `json:"kr,omitzero"`
 	Received  time.Time     `json:"at"`
 	Ended     time.Time     `json:"en,omitzero"`  // when it was decided for good
 	Same      string        `json:"sm,omitempty"` // names the row that a newer request of the same requester, names and profile supersedes
@@ -56,11 +56,14 @@ type Request struct {
 	Cert      CertID        `json:"ce,omitzero"` // from Issuing on
 	Refusal   *Denied       `json:"de,omitempty"`
 	Reserved  []string      `json:"rs,omitempty"` // grants of which a use is reserved
-	Released  bool          `json:"rl,omitempty"` // no longer answers for its Key
+	Released  bool          `json:"rl,omitzero"` // no longer answers for its Key
 
 	Asked  *Asked            `json:"-"` // parsed from the body
 	Grants []*Grant          `json:"-"` // those that ByGrant proofs refer to and that can be used now
-	twin   *x509.Certificate // what was rendered, while the process that did so goes on
+
+	// What was rendered and committed, while the process that did so goes on.
+	tbs  []byte
+	twin *x509.Certificate
 }
 
 // Asked is what the body of a request asks for, parsed once. None of it is

@@ -116,7 +116,7 @@ func (e *Engine) newRequest(s Submission, asked *Asked) *Request {
 	r := &Request{
 		ID: e.newID(), Source: s.Source, Endpoint: s.Endpoint, Requester: s.Requester, Key: s.Key.String(), State: Received,
 		BodyMAC: e.mac("body", s.Body), WantAuth: s.Authority, Want: s.Profile, Claims: s.Claims, Proofs: s.Proofs,
-		Replaces: s.Replaces, Keep: s.Keep, KeyPerRun: s.KeyPerRun, Received: now, Asked: asked,
+		Replaces: s.Replaces, Keep: int64(s.Keep / time.Second), KeyPerRun: s.KeyPerRun, Received: now, Asked: asked,
 	}
 	r.Same = sameHash(r)
 	return r
@@ -169,7 +169,7 @@ func replays(old, r *Request, revoked bool, now time.Time) (bool, error) {
 	case StateIssued:
 		keep := keepIssued
 		if old.Keep != 0 {
-			keep = old.Keep
+			keep = time.Duration(old.Keep) * time.Second
 		}
 		if revoked || now.Sub(old.Ended) > keep {
 			return false, nil

@@ -1,15 +1,16 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"iter"
 	"slices"
 	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A Table keeps records of one kind as JSON, each under its key, and keeps the
@@ -270,32 +271,19 @@ func entry(value string) string { return escape(value) + terminator }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// encoding makes equal records equal bytes, and brings nil back as nil.
+var encoding = json.JoinOptions(json.Deterministic(true), json.FormatNilSliceAsNull(true), json.FormatNilMapAsNull(true))
+
 // encode is the checksum, the format version, and the JSON.
 func (t *Table[T]) encode(v *T) ([]byte, error) {
-	body, err := json.Marshal(v)
+	body, err := json.Marshal(v, encoding)
 	if err != nil {
+		if bad := (*jsontext.SyntacticError)(nil); errors.As(err, &bad) { // the only one that a Go value can give
+			return nil, fmt.Errorf("%w: a record of %s", ErrText, t.Name)
+		}
 		return nil, fmt.Errorf("store: encoding a record of %s: %w", t.Name, err)
 	}
-	if garbled(body) {
-		return nil, fmt.Errorf("%w: a record of %s", ErrText, t.Name)
-	}
 	return seal(byte(t.Version), body), nil
-}
-
-// garbled reports whether encoding/json met a string that is not UTF-8. It writes
-// \ufffd in place of what is wrong, and never for a real U+FFFD.
-func garbled(body []byte) bool {
-	for {
-		i := bytes.Index(body, []byte(`\ufffd`))
-		if i < 0 {
-			return false
-		}
-		before := len(body[:i]) - len(bytes.TrimRight(body[:i], `\`))
-		if before%2 == 0 { // or else the backslash is itself escaped
-			return true
-		}
-		body = body[i+2:]
-	}
 }
 
 func (t *Table[T]) decode(doc []byte) (*T, error) {

@@ -35,7 +35,7 @@ type account struct {
 	Endpoint string          `json:"e"`
 	Key      json.RawMessage `json:"k"` // canonical JWK
 	Contact  []string        `json:"c,omitempty"`
-	Agreed   bool            `json:"t,omitempty"` // to the terms of service
+	Agreed   bool            `json:"t,omitzero"` // to the terms of service
 	State    state           `json:"s,omitempty"` // empty is valid
 	Created  int64           `json:"a"`
 }
@@ -94,14 +94,14 @@ type authz struct {
 	Expires    int64       `json:"x"`
 	Challenges []challenge `json:"c"`
 	By         string      `json:"b,omitempty"` // node that validated
-	Validated  int64       `json:"v,omitempty"`
+	Validated  int64       `json:"v,omitzero"`
 
 	// Of a challenge that was accepted and is not decided yet: the thumbprint of
 	// the account's key when it was accepted (RFC 8555, Section 8.3), and when
 	// the next attempt may be made, in milliseconds. Whoever makes it moves Due
 	// forward first, so that nobody else does.
 	Thumbprint string `json:"h,omitempty"`
-	Due        int64  `json:"d,omitempty"`
+	Due        int64  `json:"d,omitzero"`
 }
 
 // A challenge is one way to prove control (RFC 8555, Section 7.1.5).
@@ -109,7 +109,7 @@ type challenge struct {
 	Type  engine.Method `json:"t"`
 	Token string        `json:"k"`
 	State state         `json:"s,omitempty"`
-	Tries int           `json:"r,omitempty"` // attempts that failed
+	Tries int           `json:"r,omitzero"` // attempts that failed
 	Error *problem      `json:"e,omitempty"` // of the last of them
 }
 
