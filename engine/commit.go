@@ -159,7 +159,7 @@ func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error 
 		}
 	}
 	if r.State == Issuing {
-		denied, err := reserveGrants(tx, r, o.grants, now)
+		denied, err := e.reserveGrants(tx, r, o.grants, now)
 		if err != nil {
 			return err
 		}

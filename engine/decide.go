@@ -140,7 +140,7 @@ func (e *Engine) gather(ctx context.Context, r *Request, o *outcome) error {
 			if p.Method != ByGrant || !p.live(now) {
 				continue
 			}
-			g, err := grants.Get(tx, p.Ref)
+			g, err := e.grants.Get(&grants, tx, p.Ref)
 			if store.Missing(err) {
 				continue
 			} else if err != nil {

@@ -21,6 +21,7 @@ type Engine struct {
 	current map[string]*issuer // by authority: the one that issues
 	caKeys  map[[32]byte]bool
 	setup   atomic.Pointer[setup]
+	grants  store.Cache[Grant]
 
 	crlWake  chan string // key identifiers whose CRL should be made now
 	deliver  sync.Map    // exit name → chan *Delivery, while Run runs

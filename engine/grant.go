@@ -16,8 +16,8 @@ type Grant struct {
 	Endpoints    []string        `json:"endpoints,omitempty"` // empty: every endpoint of the protocol
 	Profiles     []string        `json:"profiles,omitempty"`  // empty: the endpoint's own
 	Names        []names.Pattern `json:"names,omitempty"`     // that a holder may have without further proof
-	Uses         int             `json:"uses,omitzero"`      // certificates that it is good for; 0: any number
-	Reserved     int             `json:"reserved,omitzero"`  // by requests under way
+	Uses         int             `json:"uses,omitzero"`       // certificates that it is good for; 0: any number
+	Reserved     int             `json:"reserved,omitzero"`   // by requests under way
 	Spent        int             `json:"spent,omitzero"`
 	Denials      int             `json:"denials,omitzero"` // after five it ends
 	Prevalidated bool            `json:"prevalidated,omitzero"`

@@ -43,9 +43,9 @@ func (g *Grant) covers(r *Request, profile string, n names.Name) bool {
 
 // reserveGrants takes one use of each counted grant for a request that will be
 // issued, and refuses if one can no longer be used.
-func reserveGrants(tx store.Tx, r *Request, ids []string, now time.Time) (*Denied, error) {
+func (e *Engine) reserveGrants(tx store.Tx, r *Request, ids []string, now time.Time) (*Denied, error) {
 	for _, id := range ids {
-		old, err := grants.Get(tx, id)
+		old, err := e.grants.Get(&grants, tx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -235,7 +235,7 @@ func (e *Engine) grantBySecret(ctx context.Context, secret string) (*Grant, erro
 	}
 	var g *Grant
 	err := e.view(ctx, func(tx store.Tx) (err error) {
-		g, err = grants.One(tx, "secret", e.mac("grant", []byte(secret)))
+		g, err = e.grants.One(&grants, tx, "secret", e.mac("grant", []byte(secret)))
 		return err
 	})
 	if store.Missing(err) {

@@ -30,36 +30,36 @@ const (
 // approved, what was decided. Policies read it and must not change it. Body,
 // TBS and certificate lie as raw DER in tables of their own.
 type Request struct {
-	ID        string        `json:"i"`
-	Source    Source        `json:"s"`
-	Endpoint  string        `json:"ep,omitempty"`
-	Requester Principal     `json:"q"`
-	Key       string        `json:"k"` // Key.String
-	State     State         `json:"st"`
-	Form      Form          `json:"f,omitempty"` // empty: PKCS10
-	BodyMAC   string        `json:"h"`           // keyed hash of the whole body as it came
-	WantAuth  string        `json:"wa,omitempty"`
-	Want      string        `json:"wp,omitempty"` // the profile asked for
-	Claims    []Claim       `json:"c,omitempty"`
-	Proofs    []Proof       `json:"pr,omitempty"`
-	Replaces  CertID        `json:"rp,omitzero"`
-	Keep      int64         `json:"kp,omitzero"` // seconds for which it answers for its Key once issued; 0 is the default
-	KeyPerRun bool          `json:"kr,omitzero"`
-	Received  time.Time     `json:"at"`
-	Ended     time.Time     `json:"en,omitzero"`  // when it was decided for good
-	Same      string        `json:"sm,omitempty"` // names the row that a newer request of the same requester, names and profile supersedes
-	Policy    string        `json:"po,omitempty"` // version of the policy document that decided
-	Profile   string        `json:"pf,omitempty"` // decided
-	Pends     []Pend        `json:"pe,omitempty"` // why it waits
-	Digest    string        `json:"d,omitempty"`  // D: what officers vote on
-	Votes     []Vote        `json:"vo,omitempty"`
-	Cert      CertID        `json:"ce,omitzero"` // from Issuing on
-	Refusal   *Denied       `json:"de,omitempty"`
-	Reserved  []string      `json:"rs,omitempty"` // grants of which a use is reserved
-	Released  bool          `json:"rl,omitzero"` // no longer answers for its Key
+	ID        string    `json:"i"`
+	Source    Source    `json:"s"`
+	Endpoint  string    `json:"ep,omitempty"`
+	Requester Principal `json:"q"`
+	Key       string    `json:"k"` // Key.String
+	State     State     `json:"st"`
+	Form      Form      `json:"f,omitempty"` // empty: PKCS10
+	BodyMAC   string    `json:"h"`           // keyed hash of the whole body as it came
+	WantAuth  string    `json:"wa,omitempty"`
+	Want      string    `json:"wp,omitempty"` // the profile asked for
+	Claims    []Claim   `json:"c,omitempty"`
+	Proofs    []Proof   `json:"pr,omitempty"`
+	Replaces  CertID    `json:"rp,omitzero"`
+	Keep      int64     `json:"kp,omitzero"` // seconds for which it answers for its Key once issued; 0 is the default
+	KeyPerRun bool      `json:"kr,omitzero"`
+	Received  time.Time `json:"at"`
+	Ended     time.Time `json:"en,omitzero"`  // when it was decided for good
+	Same      string    `json:"sm,omitempty"` // names the row that a newer request of the same requester, names and profile supersedes
+	Policy    string    `json:"po,omitempty"` // version of the policy document that decided
+	Profile   string    `json:"pf,omitempty"` // decided
+	Pends     []Pend    `json:"pe,omitempty"` // why it waits
+	Digest    string    `json:"d,omitempty"`  // D: what officers vote on
+	Votes     []Vote    `json:"vo,omitempty"`
+	Cert      CertID    `json:"ce,omitzero"` // from Issuing on
+	Refusal   *Denied   `json:"de,omitempty"`
+	Reserved  []string  `json:"rs,omitempty"` // grants of which a use is reserved
+	Released  bool      `json:"rl,omitzero"`  // no longer answers for its Key
 
-	Asked  *Asked            `json:"-"` // parsed from the body
-	Grants []*Grant          `json:"-"` // those that ByGrant proofs refer to and that can be used now
+	Asked  *Asked   `json:"-"` // parsed from the body
+	Grants []*Grant `json:"-"` // those that ByGrant proofs refer to and that can be used now
 
 	// What was rendered and committed, while the process that did so goes on.
 	tbs  []byte
