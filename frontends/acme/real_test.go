@@ -225,6 +225,39 @@ func TestRealEngineBadCSR(t *testing.T) {
 	w.ok("good", c.post(o.Finalize, csrPayload(der)), 200)
 }
 
+// A-094: what a CSR asks for besides names is not in the certificate.
+func TestACME_A094_Extensions(t *testing.T) {
+	w := newRealWorld(t)
+	c := w.client()
+	for name, x := range map[string]pkix.Extension{
+		"codeSigning":       {Id: []int{2, 5, 29, 37}, Value: []byte{0x30, 0x0a, 6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 3}},
+		"CA":                {Id: []int{2, 5, 29, 19}, Critical: true, Value: []byte{0x30, 3, 1, 1, 0xff}},
+		"name constraints":  {Id: []int{2, 5, 29, 30}, Value: []byte{0x30, 0}},
+		"must-staple":       {Id: []int{1, 3, 6, 1, 5, 5, 7, 1, 24}, Value: []byte{0x30, 3, 2, 1, 5}},
+		"unknown, critical": {Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}},
+	} {
+		o, _ := c.ready(host)
+		template := &x509.CertificateRequest{DNSNames: []string{host}, ExtraExtensions: []pkix.Extension{x}}
+		a := c.post(o.Finalize, csrPayload(csrFrom(t, leafKey(t), template)))
+		if a.status != 200 {
+			w.want(name, a, 400, badCSR)
+			continue
+		}
+		leaf, err := x509.ParseCertificate(pemChain(t, w.ok("certificate", c.read(a.Certificate), 200).body)[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if leaf.IsCA || len(leaf.ExtKeyUsage) != 1 || leaf.ExtKeyUsage[0] != x509.ExtKeyUsageServerAuth {
+			t.Errorf("%s: %v %v", name, leaf.IsCA, leaf.ExtKeyUsage)
+		}
+		for _, got := range leaf.Extensions {
+			if got.Id.Equal(x.Id) && bytes.Equal(got.Value, x.Value) {
+				t.Errorf("%s was copied", name)
+			}
+		}
+	}
+}
+
 const manualOrder = `{"identifiers":[{"type":"dns","value":"www.example.org"}],"profile":"manual"}`
 
 // pend makes an order that waits for an officer.

@@ -35,7 +35,7 @@ type account struct {
 	Endpoint string          `json:"e"`
 	Key      json.RawMessage `json:"k"` // canonical JWK
 	Contact  []string        `json:"c,omitempty"`
-	Agreed   bool            `json:"t,omitzero"` // to the terms of service
+	Agreed   bool            `json:"t,omitzero"`  // to the terms of service
 	State    state           `json:"s,omitempty"` // empty is valid
 	Created  int64           `json:"a"`
 }
@@ -109,7 +109,7 @@ type challenge struct {
 	Type  engine.Method `json:"t"`
 	Token string        `json:"k"`
 	State state         `json:"s,omitempty"`
-	Tries int           `json:"r,omitzero"` // attempts that failed
+	Tries int           `json:"r,omitzero"`  // attempts that failed
 	Error *problem      `json:"e,omitempty"` // of the last of them
 }
 

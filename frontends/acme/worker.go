@@ -17,7 +17,7 @@ const (
 	maxTries       = 3                // RFC 8555, Section 8.2
 	retryAfterFail = 5 * time.Second  // the same
 	lease          = 15 * time.Second // longer than one attempt can take
-	sweepEvery     = time.Second
+	sweepEvery     = 500 * time.Millisecond
 	sweepMost      = 200 // rows per sweep
 )
 
