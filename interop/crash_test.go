@@ -234,12 +234,12 @@ func (x *crash) check() {
 	x.t.Logf("%d requests acknowledged, %d certificates", len(x.done), len(certs))
 
 	eventually(x.t, 30*time.Second, func() error {
-		files, events := x.issuedFiles(), x.events.serials("issued")
+		journal, events := x.journal(), x.events.serials("issued")
 		var missing []string
 		for _, c := range certs {
 			s := normalSerial(c.Serial)
-			if !files[s] || events[s] == 0 && c.Profile != "chancery-person" { // made before there was a receiver
-				missing = append(missing, fmt.Sprintf("%+v (file: %t, events: %d)", c, files[s], events[s]))
+			if !journal[s] || events[s] == 0 && c.Profile != "chancery-person" { // made before there was a receiver
+				missing = append(missing, fmt.Sprintf("%+v (journal: %t, events: %d)", c, journal[s], events[s]))
 			}
 		}
 		if len(missing) > 0 {

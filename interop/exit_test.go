@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -101,18 +100,27 @@ func (c *ca) tell(r *receiver) {
 	})
 }
 
-// issuedFiles are the serial numbers of the certificates in the file exit's
-// folder.
-func (c *ca) issuedFiles() map[string]bool {
+// journal are the serial numbers of the certificates that the file exit's
+// journal says are issued, and holds.
+func (c *ca) journal() map[string]bool {
 	c.t.Helper()
-	all := map[string]bool{}
-	err := filepath.WalkDir(filepath.Join(c.data, "issued"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(path, ".pem") {
-			_, serial, _ := strings.Cut(strings.TrimSuffix(d.Name(), ".pem"), "-")
-			all[serial] = true
-		}
-		return err
-	})
+	days, err := filepath.Glob(filepath.Join(c.data, "issued", "*.jsonl"))
 	must(c.t, err)
+	all := map[string]bool{}
+	for _, day := range days {
+		for text := range strings.Lines(read(c.t, day)) {
+			var line struct {
+				event
+				Certificate string `json:"certificate"`
+			}
+			if json.Unmarshal([]byte(text), &line) != nil || line.Kind != "issued" {
+				continue // a crash may cut a line short; its event comes again
+			}
+			if got := strings.ToLower(serialOf(certsOf(c.t, line.Certificate)[0])); normalSerial(got) != normalSerial(line.Serial) {
+				c.t.Errorf("the journal has %s with the certificate %s", line.Serial, got)
+			}
+			all[normalSerial(line.Serial)] = true
+		}
+	}
 	return all
 }

@@ -1,26 +1,36 @@
-// Package file is an exit that writes each certificate to a file of its own.
+// Package file is an exit that keeps a journal of what happened: one line of
+// JSON for each event, in PATH/YYYY-MM-DD.jsonl, by the day of the event in UTC.
 //
-// A certificate is in PATH/xx/ISSUER-SERIAL.pem, where ISSUER is the first eight
-// digits of the CA key's identifier, SERIAL the serial number, both hexadecimal,
-// and xx the last two digits of the serial number. Nothing that a requester
-// wrote is in a file name. A revocation, hold or release is a line of JSON at
-// the end of PATH/revoked.jsonl. Events come at least once: a certificate told
-// again is the same file, a revocation told again is another line with the same
-// "id".
+// A line is the event as [engine.Event] says, and "certificate", in PEM, if there
+// is one. An event is taken when its line is on the disk. For whoever reads the
+// journal:
+//
+//   - Events come at least once: one that is told again is another line with the
+//     same "id", perhaps in a file of a day that is over.
+//   - A crash can leave part of a line, and a full disk too. What follows begins
+//     on a line of its own. So skip lines that are empty or do not parse; their
+//     events come again.
+//   - Files may be renamed while the server runs; the next batch makes a new one.
+//     One that is on its way still goes into the old file, so that is not to be
+//     compressed or deleted at once. Nothing here deletes files.
+//
+// With "certificates", each issued certificate is also a file of its own,
+// PATH/xx/ISSUER-SERIAL.pem, where ISSUER is the first eight digits of the CA
+// key's identifier, SERIAL the serial number, both hexadecimal, and xx the last
+// two digits of the serial number. A certificate told again is the same file. It
+// is there before its line is. It costs the disk a new file for each certificate,
+// which is many times what a line costs.
+//
+// Nothing that a requester wrote is in a file name.
 package file
 
 import (
-	"bytes"
 	"context"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"chancery/engine"
 )
@@ -31,8 +41,13 @@ type Config struct {
 	// is made when it is not there. Required.
 	Path string `json:"path"`
 
-	// Events are what is written: issued, revoked. Optional; default: both.
+	// Events are what is written: issued, pending, denied, revoked. Optional;
+	// default: all of them.
 	Events []engine.EventKind `json:"events,omitempty"`
+
+	// Certificates says that each issued certificate is also written to a file
+	// of its own. Optional; default: only to the journal.
+	Certificates bool `json:"certificates,omitempty"`
 }
 
 // New makes the exit. The directory need not exist yet.
@@ -51,103 +66,61 @@ func New(c Config, d engine.Deps) (engine.Exit, error) {
 		dir = filepath.Join(d.Dir, dir)
 	}
 	if c.Events == nil {
-		c.Events = []engine.EventKind{engine.EventIssued, engine.EventRevoked}
+		c.Events = engine.EventKinds
 	}
 	if len(c.Events) == 0 {
-		return nil, errors.New("events is empty, so nothing would be written; leave it out for issued and revoked")
+		return nil, errors.New("events is empty, so nothing would be written; leave it out for all of them")
 	}
 	for _, k := range c.Events {
-		if k != engine.EventIssued && k != engine.EventRevoked {
-			return nil, fmt.Errorf("events: %q is not written to files, only issued and revoked", k)
+		if !slices.Contains(engine.EventKinds, k) {
+			return nil, fmt.Errorf("events: there is no %q, only %q", k, engine.EventKinds)
 		}
 	}
-	return &exit{dir: dir, events: slices.Clone(c.Events)}, nil
+	if c.Certificates && !slices.Contains(c.Events, engine.EventIssued) {
+		return nil, errors.New("certificates are to be written, but events leaves issued out; add it")
+	}
+	x := &exit{dir: dir, events: slices.Clone(c.Events), certificates: c.Certificates}
+	x.journal = newJournal(dir, &x.dirs)
+	return x, nil
 }
 
 type exit struct {
-	dir    string
-	events []engine.EventKind
-	known  sync.Map   // directories that are there, durably
-	log    sync.Mutex // held while revoked.jsonl is written
+	dir          string
+	events       []engine.EventKind
+	certificates bool
+	dirs         dirs
+	journal      *journal
 }
 
 // Wants implements [engine.Exit].
 func (x *exit) Wants() []engine.EventKind { return slices.Clone(x.events) }
 
 // Tell implements [engine.Exit].
-func (x *exit) Tell(_ context.Context, ev engine.Event) error {
-	switch ev.Kind {
-	case engine.EventIssued:
-		return x.certificate(ev)
-	case engine.EventRevoked:
-		return x.revocation(ev)
+func (x *exit) Tell(ctx context.Context, ev engine.Event) error {
+	return x.TellAll(ctx, []engine.Event{ev})
+}
+
+// TellAll implements [engine.Batcher]: one write and one sync for all events of a
+// day. When it fails, some may be written; they come again.
+func (x *exit) TellAll(_ context.Context, all []engine.Event) error {
+	pages, err := pages(all)
+	if err != nil {
+		return err
+	}
+	if x.certificates {
+		for i := range all {
+			if all[i].Kind != engine.EventIssued {
+				continue
+			}
+			if err := x.certificate(&all[i]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range pages {
+		if err := x.journal.append(p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
-
-func (x *exit) certificate(ev engine.Event) error {
-	dir, name, err := place(ev)
-	if err != nil {
-		return err
-	}
-	if len(ev.DER) == 0 {
-		return fmt.Errorf("event %s has no certificate", ev.ID)
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ev.DER})
-	dir = filepath.Join(x.dir, dir)
-	if err := x.makeDir(dir); err != nil {
-		return err
-	}
-	path := filepath.Join(dir, name)
-	err = write(path, os.O_EXCL, text)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return again(path, text)
-	case errors.Is(err, fs.ErrNotExist): // somebody removed the directory meanwhile
-		x.known.Clear()
-	}
-	return err
-}
-
-// again writes a file that is there already: whole, or what a crash left of it.
-// A sync that failed may have thrown the bytes away and succeed the next time,
-// so even equal bytes are written anew.
-func again(path string, text []byte) error {
-	old, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(old, text) {
-		return write(path, 0, text) // in place, so that a reader never sees less
-	}
-	return write(path, os.O_TRUNC, text)
-}
-
-// write makes the file, and returns when it is on the disk. Syncing a new file
-// also makes its name durable on the file systems that journal names (ext4, xfs,
-// btrfs); where that is not so, the event was settled too early, and the
-// certificate is still in the CA's own records.
-func write(path string, flag int, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|flag, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
-}
-
-// place says where the certificate of ev belongs. Issuer and serial are checked
-// although the engine made them: they become a file name.
-func place(ev engine.Event) (dir, name string, err error) {
-	issuer, serial := ev.Issuer, ev.Serial
-	if len(issuer) < 8 || !lowerHex(issuer) || serial == "" || len(serial) > 40 || !lowerHex(serial) {
-		return "", "", fmt.Errorf("event %s names no certificate: issuer %.48q, serial %.48q", ev.ID, issuer, serial)
-	}
-	last := "0" + serial
-	return last[len(last)-2:], issuer[:8] + "-" + serial + ".pem", nil
-}
-
-func lowerHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }

@@ -1,9 +1,7 @@
 package file
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io/fs"
@@ -13,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"chancery/engine"
 	"chancery/engine/names"
@@ -28,25 +25,21 @@ func issued(serial string, der []byte) engine.Event {
 	}
 }
 
-func revoked(id, serial string) engine.Event {
-	return engine.Event{ID: id, Kind: engine.EventRevoked, Issuer: issuer, Serial: serial, Status: engine.Revoked, Reason: "keyCompromise", At: time.Unix(1e9, 0).UTC()}
-}
-
-func newExit(t testing.TB, dir string) engine.Exit {
+func newExit(t testing.TB, dir string, certificates bool) *exit {
 	t.Helper()
-	x, err := New(Config{Path: "issued"}, engine.Deps{Dir: dir})
+	x, err := New(Config{Path: "issued", Certificates: certificates}, engine.Deps{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return x
+	return x.(*exit)
 }
 
-// tree lists the files below dir.
+// tree lists the files of certificates below dir.
 func tree(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(p string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && !strings.HasSuffix(p, ".jsonl") {
 			out = append(out, p)
 		}
 		return err
@@ -59,7 +52,7 @@ func tree(t *testing.T, dir string) []string {
 
 func TestWritesCertificates(t *testing.T) {
 	dir := t.TempDir()
-	x := newExit(t, dir)
+	x := newExit(t, dir, true)
 	for _, serial := range []string{"1f00", "7", "abcdef"} {
 		if err := x.Tell(t.Context(), issued(serial, []byte("der "+serial))); err != nil {
 			t.Fatal(err)
@@ -102,7 +95,7 @@ func TestToldAgainAfterACrash(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			x := newExit(t, dir)
+			x := newExit(t, dir, true)
 			for range 2 {
 				if err := x.Tell(t.Context(), ev); err != nil {
 					t.Fatal(err)
@@ -120,7 +113,7 @@ func TestToldAgainAfterACrash(t *testing.T) {
 
 func TestDirectoryRemovedMeanwhile(t *testing.T) {
 	dir := t.TempDir()
-	x := newExit(t, dir)
+	x := newExit(t, dir, true)
 	if err := x.Tell(t.Context(), issued("1f00", []byte("x"))); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +130,7 @@ func TestDirectoryRemovedMeanwhile(t *testing.T) {
 
 func TestRefusesOtherNames(t *testing.T) {
 	dir := t.TempDir()
-	x := newExit(t, dir)
+	x := newExit(t, dir, true)
 	for _, tt := range []struct{ issuer, serial string }{
 		{"../../../x", "1f"}, {issuer, "../1f"}, {issuer, ""}, {"", "1f"}, {"ab12", "1f"}, {issuer, "1F"}, {issuer, "1f/x"},
 		{"ab12cd3/", "1f"}, {issuer, "1f\x00"}, {issuer, strings.Repeat("1", 41)},
@@ -154,79 +147,14 @@ func TestRefusesOtherNames(t *testing.T) {
 	if got := tree(t, dir); len(got) != 0 {
 		t.Errorf("wrote %v", got)
 	}
-}
-
-func lines(t *testing.T, dir string) []string {
-	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "issued/revoked.jsonl"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	var out []string
-	for s := bufio.NewScanner(f); s.Scan(); {
-		out = append(out, s.Text())
-	}
-	return out
-}
-
-func TestRevocationsAreLines(t *testing.T) {
-	dir := t.TempDir()
-	x := newExit(t, dir)
-	var all sync.WaitGroup
-	for i := range 20 {
-		all.Go(func() {
-			if err := x.Tell(t.Context(), revoked(fmt.Sprint("e", i), "1f")); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	got := lines(t, dir)
-	if len(got) != 20 {
-		t.Fatalf("%d lines", len(got))
-	}
-	seen := map[string]bool{}
-	for _, line := range got {
-		var ev engine.Event
-		if err := json.Unmarshal([]byte(line), &ev); err != nil || ev.Serial != "1f" || ev.Reason != "keyCompromise" || ev.Status != engine.Revoked {
-			t.Errorf("%s: %v", line, err)
-		}
-		seen[ev.ID] = true
-	}
-	if len(seen) != 20 {
-		t.Errorf("%d different ids", len(seen))
-	}
-}
-
-func TestCutLineSpoilsOnlyItself(t *testing.T) {
-	dir := t.TempDir()
-	x := newExit(t, dir)
-	if err := x.Tell(t.Context(), revoked("e1", "1f")); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "issued/revoked.jsonl")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, append(text, `{"id":"e2","ki`...), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range []string{"e2", "e3"} {
-		if err := x.Tell(t.Context(), revoked(id, "1f")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got := lines(t, dir)
-	if len(got) != 4 || !strings.Contains(got[0], `"e1"`) || !strings.HasPrefix(got[2], `{"id":"e2"`) || !strings.HasPrefix(got[3], `{"id":"e3"`) {
-		t.Errorf("%q", got)
+	if got := days(t, dir); len(got) != 0 {
+		t.Errorf("the journal says that they are written: %v", got)
 	}
 }
 
 func TestManyAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	x := newExit(t, dir)
+	x := newExit(t, dir, true)
 	var all sync.WaitGroup
 	for i := range 64 {
 		for range 2 { // told twice, as after a lease that ran out too early
@@ -254,7 +182,9 @@ func TestConfig(t *testing.T) {
 		{Config{Path: "a/../../b"}, "/data", "leads upwards"},
 		{Config{Path: "/var/../etc"}, "/data", "leads upwards"},
 		{Config{Path: "issued"}, "", "write an absolute path"},
-		{Config{Path: "issued", Events: []engine.EventKind{"denied"}}, "/data", "only issued and revoked"},
+		{Config{Path: "issued", Events: []engine.EventKind{"renewed"}}, "/data", `there is no "renewed", only ["issued"`},
+		{Config{Path: "issued", Events: []engine.EventKind{"denied"}, Certificates: true}, "/data", "events leaves issued out; add it"},
+		{Config{Path: "issued", Events: []engine.EventKind{"issued", "denied"}, Certificates: true}, "/data", ""},
 		{Config{Path: "issued", Events: []engine.EventKind{}}, "/data", "events is empty"},
 		{Config{Path: "/var/issued"}, "", ""},
 		{Config{Path: "..issued"}, "/data", ""},
@@ -268,16 +198,8 @@ func TestConfig(t *testing.T) {
 	if err != nil || !slices.Equal(x.Wants(), []engine.EventKind{engine.EventRevoked}) {
 		t.Errorf("%v, %v", x.Wants(), err)
 	}
-}
-
-// BenchmarkTell shows the time with the disk; run it with -benchmem and compare
-// the processor time of the process.
-func BenchmarkTell(b *testing.B) {
-	x := newExit(b, b.TempDir())
-	der := bytes.Repeat([]byte{0x42}, 700)
-	for i := 0; b.Loop(); i++ {
-		if err := x.Tell(b.Context(), issued(fmt.Sprintf("1%012x", i), der)); err != nil {
-			b.Fatal(err)
-		}
+	x, err = New(Config{Path: "issued"}, engine.Deps{Dir: "/data"})
+	if err != nil || !slices.Equal(x.Wants(), engine.EventKinds) {
+		t.Errorf("by default %v, %v", x.Wants(), err)
 	}
 }
