@@ -41,7 +41,7 @@ func (c *call) newAccount() error {
 		return refuse(http.StatusForbidden, userActionRequired, "read the terms of service at %s and agree to them (termsOfServiceAgreed)", c.ep.TermsOfService)
 	}
 	a = &account{
-		ID: store.NewID(c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
+		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
 		Contact: in.Contact, Agreed: in.TermsOfServiceAgreed, Created: c.now.Unix(),
 	}
 	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) error { return accounts.Insert(tx, a) })

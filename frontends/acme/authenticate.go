@@ -98,7 +98,7 @@ func (f *Frontend) findKey(c *call, s signer) error {
 	}
 	var a *account
 	err := f.view(c.ctx, func(tx store.Tx) (err error) {
-		a, err = accounts.Get(tx, id)
+		a, err = f.accounts.Get(&accounts, tx, id)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && a.Endpoint != c.ep.name {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/frontends/acme/internal/validate"
+	"chancery/store"
 )
 
 const (
@@ -25,6 +26,7 @@ type Frontend struct {
 	endpoints map[string]*endpoint
 	nonces    *Nonces
 	keys      *keyCache
+	accounts  store.Cache[account] // read for every message
 	validator *validate.Validator
 	after     func(time.Duration) <-chan time.Time
 

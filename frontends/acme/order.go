@@ -81,10 +81,10 @@ func checkDates(dates ...string) error {
 func (c *call) makeOrder(all []names.Name, profile string) (*order, []*authz, error) {
 	random := c.f.deps.Rand
 	expires := c.now.Add(orderLife).Unix()
-	o := &order{ID: store.NewID(c.now, random), Account: c.account.ID, Profile: profile, Expires: expires}
+	o := &order{ID: store.NewIDFor(c.f.deps.DB, c.now, random), Account: c.account.ID, Profile: profile, Expires: expires}
 	var as []*authz
 	for _, n := range all {
-		a := &authz{ID: store.NewID(c.now, random), Account: c.account.ID, Name: n.Value, Expires: expires}
+		a := &authz{ID: store.NewIDFor(c.f.deps.DB, c.now, random), Account: c.account.ID, Name: n.Value, Expires: expires}
 		// RFC 8555, Section 7.1.3: a wildcard is proved by the DNS alone.
 		methods := []engine.Method{engine.HTTP01, engine.DNS01}
 		if n.Wildcard() {

@@ -31,6 +31,27 @@ func TestPurge(t *testing.T) {
 	w.ok("the account stays", c.read(c.kid), 200)
 }
 
+// Orders that were decided go after the retention, the waiting ones and the
+// certificates stay.
+func TestPurgeOfDecidedOrders(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.deps.Retention = time.Hour })
+	c := w.client()
+	c.issue(leafKey(t), "a.example.org")
+	c.ready("b.example.org")
+	for _, step := range []struct {
+		after time.Duration
+		want  int
+	}{{0, 2}, {time.Hour + time.Second, 1}} {
+		w.advance(step.after)
+		if err := w.f.purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if o, a := count(w, &orders), count(w, &authzs); o != step.want || a != step.want {
+			t.Errorf("after %s: %d orders, %d authorizations, want %d", step.after, o, a, step.want)
+		}
+	}
+}
+
 func TestACME_OneAccountParallel(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()

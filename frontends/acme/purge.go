@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"chancery/engine"
 	"chancery/store"
 )
 
@@ -13,77 +14,125 @@ const (
 	purgeMost  = 500 // rows per commit
 )
 
-// purge deletes orders and authorizations that ended longer than the retention
-// ago. Ids hold the time that they were made at, so no index is needed: nothing
-// that is made before the cutoff can still be wanted.
+// purgeInterval is short where little is kept.
+func (f *Frontend) purgeInterval() time.Duration {
+	return min(purgeEvery, max(f.deps.Retention/2, sweepEvery))
+}
+
+// purge deletes what ended and is older than the retention: orders that were
+// decided, with their authorizations, and orders and authorizations that
+// expired. Ids hold the time that they were made at, so no index is needed.
 func (f *Frontend) purge(ctx context.Context) error {
 	now := f.deps.Now()
-	err := purgeTable(ctx, f, &orders, now.Add(-orderLife-f.deps.Retention), func(o *order) bool {
-		return time.Unix(o.Expires, 0).Add(f.deps.Retention).Before(now)
-	})
-	if err != nil {
+	decided := func(o *order) bool { return o.Request != "" && f.decided(ctx, o) }
+	if err := purgeTable(ctx, f, now.Add(-f.deps.Retention), &orders, decided, deleteOrder); err != nil {
 		return err
 	}
-	return purgeTable(ctx, f, &authzs, now.Add(-authzLife-f.deps.Retention), func(a *authz) bool {
-		return time.Unix(a.Expires, 0).Add(f.deps.Retention).Before(now)
-	})
+	over := func(expires int64) bool { return time.Unix(expires, 0).Add(f.deps.Retention).Before(now) }
+	if err := purgeTable(ctx, f, now.Add(-orderLife-f.deps.Retention), &orders, func(o *order) bool { return over(o.Expires) }, orders.Delete); err != nil {
+		return err
+	}
+	return purgeTable(ctx, f, now.Add(-authzLife-f.deps.Retention), &authzs, func(a *authz) bool { return over(a.Expires) }, authzs.Delete)
+}
+
+// decided reports whether nobody waits for the order's request any more.
+func (f *Frontend) decided(ctx context.Context, o *order) bool {
+	e := f.endpointOf(ctx, o)
+	if e == "" {
+		return true
+	}
+	d, err := f.deps.Requests.Status(ctx, requestKey(e, o))
+	_, waits := d.(engine.Pended)
+	return err == nil && !waits
+}
+
+// endpointOf is the endpoint of the order's account, which is never deleted.
+func (f *Frontend) endpointOf(ctx context.Context, o *order) (name string) {
+	if f.view(ctx, func(tx store.Tx) error {
+		a, err := f.accounts.Get(&accounts, tx, o.Account)
+		if err == nil {
+			name = a.Endpoint
+		}
+		return err
+	}) != nil {
+		return ""
+	}
+	return name
+}
+
+// deleteOrder deletes an order with its authorizations.
+func deleteOrder(tx store.Tx, o *order) error {
+	for _, id := range o.Authz {
+		a, err := authzs.Get(tx, id)
+		if store.Missing(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := authzs.Delete(tx, a); err != nil {
+			return err
+		}
+	}
+	return orders.Delete(tx, o)
 }
 
 // purgeTable deletes the rows made before the cutoff that have ended.
-func purgeTable[T any](ctx context.Context, f *Frontend, t *store.Table[T], cutoff time.Time, ended func(*T) bool) error {
+func purgeTable[T any](ctx context.Context, f *Frontend, cutoff time.Time, t *store.Table[T], ended func(*T) bool, del func(store.Tx, *T) error) error {
 	made := store.NewID(cutoff, bytes.NewReader(make([]byte, 11)))[1:10]
 	for _, digit := range "0123456789abcdef" {
 		from, to := string(digit), string(digit)+made
-		for {
-			var keys []string
-			last := ""
-			err := f.view(ctx, func(tx store.Tx) error {
-				keys, last = nil, ""
-				seen := 0
-				for v, err := range t.All(tx, from, to) {
-					if err != nil {
-						return err
-					}
-					last = t.Key(v)
-					if ended(v) {
-						keys = append(keys, last)
-					}
-					if seen++; seen == purgeMost {
-						return nil
-					}
-				}
-				last = ""
-				return nil
-			})
-			if err == nil && len(keys) > 0 {
-				err = deleteRows(ctx, f, t, keys, ended)
-			}
-			if err != nil {
+		for from != "" {
+			var some []*T
+			var err error
+			if some, from, err = rowsFrom(ctx, f, t, from, to); err != nil {
 				return err
 			}
-			if last == "" {
-				break
+			var keys []string
+			for _, v := range some {
+				if ended(v) {
+					keys = append(keys, t.Key(v))
+				}
 			}
-			from = last + "\x00"
+			if len(keys) == 0 {
+				continue
+			}
+			if err := deleteRows(ctx, f, t, keys, del); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func deleteRows[T any](ctx context.Context, f *Frontend, t *store.Table[T], keys []string, ended func(*T) bool) error {
+// rowsFrom reads some rows, and says where to go on; empty at the end.
+func rowsFrom[T any](ctx context.Context, f *Frontend, t *store.Table[T], from, to string) (some []*T, next string, err error) {
+	err = f.view(ctx, func(tx store.Tx) error {
+		some, next = nil, ""
+		for v, err := range t.All(tx, from, to) {
+			if err != nil {
+				return err
+			}
+			if some = append(some, v); len(some) == purgeMost {
+				next = t.Key(v) + "\x00"
+				return nil
+			}
+		}
+		return nil
+	})
+	return some, next, err
+}
+
+// deleteRows deletes rows that have ended, which is for good.
+func deleteRows[T any](ctx context.Context, f *Frontend, t *store.Table[T], keys []string, del func(store.Tx, *T) error) error {
 	return f.deps.DB.Update(ctx, func(tx store.Tx) error {
 		for _, k := range keys {
 			v, err := t.Get(tx, k)
 			if store.Missing(err) {
 				continue // another node was faster
-			}
-			if err != nil {
+			} else if err != nil {
 				return err
 			}
-			if !ended(v) {
-				continue
-			}
-			if err := t.Delete(tx, v); err != nil {
+			if err := del(tx, v); err != nil {
 				return err
 			}
 		}

@@ -160,7 +160,7 @@ func (f *Frontend) Run(ctx context.Context) error {
 		if err := f.sweep(ctx); err != nil && ctx.Err() == nil {
 			f.deps.Log.ErrorContext(ctx, "looking for unfinished validations", "err", err)
 		}
-		if now := f.deps.Now(); now.Sub(purged) >= purgeEvery {
+		if now := f.deps.Now(); now.Sub(purged) >= f.purgeInterval() {
 			purged = now
 			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
 				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)

@@ -21,12 +21,16 @@ import (
 // Builtin are the protocols of Chancery's own.
 func Builtin() []Frontend {
 	return []Frontend{
-		{Source: engine.ACME, Endpoint: acme.Endpoint{}, Tables: acme.Schemas(), New: newACME},
+		{Source: engine.ACME, Endpoint: acme.Endpoint{}, Tables: acme.Schemas(), New: new(acmeMount).mount},
 		{Source: engine.Native, Endpoint: native.Config{}, New: newNative},
 	}
 }
 
-func newACME(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
+// An acmeMount keeps the nonces through changes of policy, so that those that
+// clients hold stay good.
+type acmeMount struct{ nonces *acme.Nonces }
+
+func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 	if len(endpoints) == 0 {
 		return Mounts{}, nil
 	}
@@ -44,9 +48,12 @@ func newACME(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 		networks = append(networks, p)
 	}
 	n := w.Node
+	if m.nonces == nil {
+		m.nonces = acme.NewNonces(w.NonceKey, n.Settings.Node, n.Now, n.Rand)
+	}
 	f, err := acme.New(c, acme.Deps{
 		DB: n.DB, Requests: n.Engine, Certificates: n.Engine, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
-		NonceKey: w.NonceKey, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
+		NonceKey: w.NonceKey, Nonces: m.nonces, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
 		Retention:  time.Duration(w.Policy.Retention.Orders),
 		Validation: acme.Validation{HTTPPort: v.HTTPPort, Resolvers: v.Resolvers, Networks: networks},
 	})
