@@ -234,20 +234,33 @@ func (x *crash) check() {
 	x.t.Logf("%d requests acknowledged, %d certificates", len(x.done), len(certs))
 
 	eventually(x.t, 30*time.Second, func() error {
-		journal, events := x.journal(), x.events.serials("issued")
+		files := x.issuedFiles()
+		type counts struct{ issued, revoked map[string]int }
+		told := map[string]counts{}
+		for exit, events := range map[string]map[string]event{"webhook": x.events.taken(), "file": x.journal()} {
+			told[exit] = counts{serials(events, "issued"), serials(events, "revoked")}
+		}
 		var missing []string
 		for _, c := range certs {
+			if c.Profile == "chancery-person" { // made before these exits were
+				continue
+			}
 			s := normalSerial(c.Serial)
-			if !journal[s] || events[s] == 0 && c.Profile != "chancery-person" { // made before there was a receiver
-				missing = append(missing, fmt.Sprintf("%+v (journal: %t, events: %d)", c, journal[s], events[s]))
+			if !files[s] {
+				missing = append(missing, fmt.Sprintf("%v has no file", c))
+			}
+			for exit, n := range told {
+				if n.issued[s] == 0 || c.Status == "revoked" && n.revoked[s] == 0 {
+					missing = append(missing, fmt.Sprintf("%v was not told to %s", c, exit))
+				}
 			}
 		}
 		if len(missing) > 0 {
-			return fmt.Errorf("%d certificates were not told to the exits: %v", len(missing), missing)
+			return fmt.Errorf("%d events did not come: %v", len(missing), missing)
 		}
 		return nil
 	})
-	for s, n := range x.events.serials("issued") {
+	for s, n := range serials(x.events.taken(), "issued") {
 		if n != 1 {
 			x.t.Errorf("%s was issued by %d different events", s, n)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -68,12 +69,17 @@ func (r *receiver) take(q *http.Request) error {
 	return nil
 }
 
-// serials are those that events of a kind were about.
-func (r *receiver) serials(kind string) map[string]int {
+// taken are the events that came, by id.
+func (r *receiver) taken() map[string]event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return maps.Clone(r.events)
+}
+
+// serials counts the events of a kind by the serial number that they are about.
+func serials(events map[string]event, kind string) map[string]int {
 	n := map[string]int{}
-	for _, ev := range r.events {
+	for _, ev := range events {
 		if ev.Kind == kind {
 			n[ev.Serial]++
 		}
@@ -91,35 +97,54 @@ func (r *receiver) check(t *testing.T) {
 	}
 }
 
-// tell adds the receiver to the exits of the policy document.
+// tell adds the receiver to the exits of the policy document, and has the file
+// exit write each certificate to a file of its own too.
 func (c *ca) tell(r *receiver) {
 	write(c.t, filepath.Join(c.data, "webhook.secret"), r.secret)
 	c.editPolicy(func(doc map[string]any) {
-		exits, _ := doc["exit"].([]any)
-		doc["exit"] = append(exits, map[string]any{"webhook": map[string]any{"url": r.url, "secret_file": "webhook.secret"}})
+		doc["exit"] = []any{
+			map[string]any{"file": map[string]any{"path": "issued", "certificates": true}},
+			map[string]any{"webhook": map[string]any{"url": r.url, "secret_file": "webhook.secret"}},
+		}
 	})
 }
 
-// journal are the serial numbers of the certificates that the file exit's
-// journal says are issued, and holds.
-func (c *ca) journal() map[string]bool {
+// issuedFiles are the serial numbers of the certificates that have a file in
+// the file exit's folder.
+func (c *ca) issuedFiles() map[string]bool {
 	c.t.Helper()
-	days, err := filepath.Glob(filepath.Join(c.data, "issued", "*.jsonl"))
+	files, err := filepath.Glob(filepath.Join(c.data, "issued", "??", "*.pem"))
 	must(c.t, err)
 	all := map[string]bool{}
-	for _, day := range days {
-		for text := range strings.Lines(read(c.t, day)) {
-			var line struct {
+	for _, file := range files {
+		_, serial, _ := strings.Cut(strings.TrimSuffix(filepath.Base(file), ".pem"), "-")
+		all[serial] = true
+	}
+	return all
+}
+
+// journal are the events that the file exit wrote down, by id. As its readers
+// are told to, it skips what a crash left of a line.
+func (c *ca) journal() map[string]event {
+	c.t.Helper()
+	files, err := filepath.Glob(filepath.Join(c.data, "issued", "*.jsonl"))
+	must(c.t, err)
+	all := map[string]event{}
+	for _, file := range files {
+		for line := range strings.Lines(read(c.t, file)) {
+			var ev struct {
 				event
 				Certificate string `json:"certificate"`
 			}
-			if json.Unmarshal([]byte(text), &line) != nil || line.Kind != "issued" {
-				continue // a crash may cut a line short; its event comes again
+			if json.Unmarshal([]byte(line), &ev) != nil || ev.ID == "" {
+				continue
 			}
-			if got := strings.ToLower(serialOf(certsOf(c.t, line.Certificate)[0])); normalSerial(got) != normalSerial(line.Serial) {
-				c.t.Errorf("the journal has %s with the certificate %s", line.Serial, got)
+			all[ev.ID] = ev.event
+			if ev.Kind == "issued" {
+				if got := serialOf(certsOf(c.t, ev.Certificate)[0]); normalSerial(got) != normalSerial(ev.Serial) {
+					c.t.Errorf("the journal has %s with the certificate %s", ev.Serial, got)
+				}
 			}
-			all[normalSerial(line.Serial)] = true
 		}
 	}
 	return all
