@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"chancery/engine/keys"
@@ -19,13 +20,19 @@ type CASpec struct {
 	PublicKey crypto.PublicKey
 	NotBefore time.Time
 	NotAfter  time.Time
-	PathLen   int      // CAs that may follow; -1: any number
-	Domains   []string // DNS names that it may certify; none: any
-	CRL       []string // where the parent's CRL is; only real names
-	OCSP      []string
-	Parent    []string // where the parent's certificate is
-	Usages    []string // extended key usages that leaves may have; none: any
-	Rand      io.Reader
+	PathLen   int // CAs that may follow; -1: any number
+
+	// Domains are the DNS names that it may certify, with mailboxes and URIs
+	// there; then Addresses are the networks in which it may certify addresses.
+	// Without Domains it may certify any name.
+	Domains   []string
+	Addresses []netip.Prefix
+
+	CRL    []string // where the parent's CRL is; only real names
+	OCSP   []string
+	Parent []string // where the parent's certificate is
+	Usages []string // extended key usages that leaves may have; none: any
+	Rand   io.Reader
 }
 
 // MakeCA makes a CA certificate in DER, signed by parent, or by its own key if
@@ -78,11 +85,14 @@ func (s *CASpec) extend(c *tbs.Certificate) error {
 		return err
 	}
 	var errs []error
+	if len(s.Addresses) > 0 && len(s.Domains) == 0 {
+		errs = append(errs, errors.New("a CA that is constrained to addresses needs domains too"))
+	}
 	if len(s.Usages) > 0 {
 		errs = append(errs, add(tbs.ExtKeyUsage(s.Usages...)))
 	}
 	if len(s.Domains) > 0 {
-		errs = append(errs, add(tbs.NameConstraints(s.Domains)))
+		errs = append(errs, add(tbs.NameConstraints(s.Domains, s.Addresses)))
 	}
 	if len(s.OCSP)+len(s.Parent) > 0 {
 		errs = append(errs, add(tbs.AuthorityInfoAccess(s.OCSP, s.Parent)))

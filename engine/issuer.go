@@ -66,6 +66,22 @@ func newIssuer(i Issuer, statusURL string) (*issuer, error) {
 	return is, is.address(statusURL)
 }
 
+// Permits says why the name constraints of an authority's certificates refuse a
+// name, or nil (RFC 5280, Section 4.2.1.10). A CA keeps them, whatever the
+// policy says by now.
+func (e *Engine) Permits(authority string, n names.Name) error {
+	is := e.current[authority]
+	if is == nil {
+		return fmt.Errorf("there is no authority %q", authority)
+	}
+	for _, nc := range is.constraints {
+		if err := nc.Check([]names.Name{n}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // address makes the extensions that say where the status of a certificate is
 // found. Every certificate has them.
 func (is *issuer) address(base string) error {

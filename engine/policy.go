@@ -43,7 +43,7 @@ type Authority struct {
 	Subject  string   `json:"subject,omitempty"`  // such as "CN=Example Issuing CA 1,O=Example"; default: made from the host name
 	Key      string   `json:"key,omitempty"`      // ecdsa-p256 (default), ecdsa-p384, rsa-3072, ed25519
 	Lifetime Duration `json:"lifetime,omitempty"` // default 5 years
-	Domains  []string `json:"domains,omitempty"`  // name constraint: only names in these domains
+	Domains  []string `json:"domains,omitempty"`  // name constraint: only names in these domains, and this machine's loopback
 }
 
 // Decide names the policy modules, in the order in which they run.

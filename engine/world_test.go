@@ -98,7 +98,7 @@ func shape(w *world) Shaper {
 	}
 }
 
-func newCA(t testing.TB, cn string, now time.Time) Issuer {
+func newCA(t testing.TB, cn string, now time.Time, more ...func(*CASpec)) Issuer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -108,7 +108,11 @@ func newCA(t testing.TB, cn string, now time.Time) Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := MakeCA(CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(5, 0, 0), PathLen: 0, Rand: rand.Reader}, nil, key)
+	spec := CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(5, 0, 0), PathLen: 0, Rand: rand.Reader}
+	for _, f := range more {
+		f(&spec)
+	}
+	der, err := MakeCA(spec, nil, key)
 	if err != nil {
 		t.Fatal(err)
 	}

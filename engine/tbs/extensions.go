@@ -25,8 +25,11 @@ const (
 var (
 	tag0       = asn1.Tag(0).ContextSpecific()
 	tag0Nested = tag0.Constructed()
+	tag1Nested = asn1.Tag(1).ContextSpecific().Constructed()
+	tagEmail   = asn1.Tag(1).ContextSpecific()
 	tagDNS     = asn1.Tag(2).ContextSpecific()
 	tagURI     = asn1.Tag(6).ContextSpecific()
+	tagIP      = asn1.Tag(7).ContextSpecific()
 )
 
 // build runs one encoder. The closures below cannot fail: what they add was
@@ -208,30 +211,6 @@ func addAccess(b *cryptobyte.Builder, method, address string) {
 		b.AddASN1(asn1.OBJECT_IDENTIFIER, func(b *cryptobyte.Builder) { b.AddBytes([]byte(method)) })
 		b.AddASN1(tagURI, func(b *cryptobyte.Builder) { b.AddBytes([]byte(address)) })
 	})
-}
-
-// NameConstraints is the nameConstraints extension of a CA certificate,
-// critical, that permits these DNS names and what is below them (RFC 5280,
-// Section 4.2.1.10).
-func NameConstraints(permittedDNS []string) (Extension, error) {
-	if len(permittedDNS) == 0 {
-		// Section 4.2.1.10: neither subtree list present is forbidden.
-		return Extension{}, refuse("nameConstraints", "no names")
-	}
-	for _, n := range permittedDNS {
-		if n == "" || !printable(n) {
-			return Extension{}, refuse("nameConstraints", "%q is no DNS name", n)
-		}
-	}
-	return Extension{OIDNameConstraints, true, sequenceOf(func(b *cryptobyte.Builder) {
-		b.AddASN1(tag0Nested, func(b *cryptobyte.Builder) { // permittedSubtrees
-			for _, n := range permittedDNS {
-				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
-					b.AddASN1(tagDNS, func(b *cryptobyte.Builder) { b.AddBytes([]byte(n)) })
-				})
-			}
-		})
-	})}, nil
 }
 
 // checkURLs obeys RFC 5280, Section 4.2.1.6: a uniformResourceIdentifier is an

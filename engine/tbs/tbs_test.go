@@ -13,6 +13,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"net/netip"
 	"net/url"
 	"slices"
 	"testing"
@@ -147,7 +148,7 @@ func TestCAExtensions(t *testing.T) {
 	c.Extensions = []tbs.Extension{
 		must(tbs.KeyUsage("keyCertSign", "cRLSign")),
 		tbs.BasicConstraints(true, 0),
-		must(tbs.NameConstraints([]string{"corp.example", "lab.example"})),
+		must(tbs.NameConstraints([]string{"corp.example", "lab.example"}, nil)),
 		must(tbs.ExtKeyUsage("OCSPSigning", "1.3.6.1.4.1.99999.7")),
 	}
 	alg := must(tbs.AlgorithmFor(key.Public()))
@@ -222,8 +223,11 @@ func TestRefusals(t *testing.T) {
 		second(tbs.KeyUsage()), second(tbs.KeyUsage("signing")), second(tbs.ExtKeyUsage()), second(tbs.ExtKeyUsage("web")),
 		second(tbs.CRLDistributionPoints(nil)), second(tbs.CRLDistributionPoints([]string{"crl/1"})),
 		second(tbs.CRLDistributionPoints([]string{"http://ca.example/a b"})), second(tbs.AuthorityInfoAccess(nil, nil)),
-		second(tbs.AuthorityInfoAccess([]string{"javascript:alert(1)"}, nil)), second(tbs.NameConstraints(nil)),
-		second(tbs.NameConstraints([]string{""})),
+		second(tbs.AuthorityInfoAccess([]string{"javascript:alert(1)"}, nil)), second(tbs.NameConstraints(nil, nil)),
+		second(tbs.NameConstraints([]string{""}, nil)), second(tbs.NameConstraints([]string{"."}, nil)),
+		second(tbs.NameConstraints([]string{"a.example"}, []netip.Prefix{{}})),
+		second(tbs.NameConstraints([]string{"a.example"}, []netip.Prefix{netip.MustParsePrefix("10.0.0.1/8")})),
+		second(tbs.NameConstraints([]string{"a.example"}, []netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104")})),
 	} {
 		if err == nil {
 			t.Error("an extension that says nothing was made")

@@ -118,6 +118,7 @@ func TestConstrainedToADomain(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 	p.cli("submit", p.csr("www.corp.example"))
+	p.openssl("localhost", "127.0.0.1")
 	if _, errs, code := p.run("submit", p.csr("www.other.example"), "--data", string(p.dir)); code != 1 || !strings.Contains(errs, "constrained") {
 		t.Errorf("a name outside: exit %d %s", code, errs)
 	}

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -136,6 +137,21 @@ func (p *place) csr(name string) string {
 	file := filepath.Join(p.t.TempDir(), "csr.pem")
 	p.write(file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})))
 	return file
+}
+
+// openssl verifies the server's own certificate as another implementation does.
+func (p *place) openssl(host, ip string) {
+	p.t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		p.t.Log("openssl is not there to verify the server's own certificate")
+		return
+	}
+	// The file begins with the server's own certificate, and the CA's follows.
+	out, err := exec.Command("openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", host, "-verify_ip", ip,
+		"-CAfile", p.dir.Roots(), "-untrusted", p.dir.TLS(), p.dir.TLS()).CombinedOutput()
+	if err != nil {
+		p.t.Errorf("openssl verify: %v\n%s", err, out)
+	}
 }
 
 // snapshot is every file below the data directory but those of a running

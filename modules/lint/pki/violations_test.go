@@ -209,7 +209,7 @@ func extensionViolations() []violation {
 			})
 		}},
 		{"extension-unknown-critical", "", add(tbs.Extension{OID: "1.3.6.1.4.1.99999.1", Critical: true, Value: []byte{5, 0}})},
-		{"extension-of-ca", "name constraints", add(must(tbs.NameConstraints([]string{"a.example"})))},
+		{"extension-of-ca", "name constraints", add(must(tbs.NameConstraints([]string{"a.example"}, nil)))},
 		{"subject-key-id", "none", drop(tbs.OIDSubjectKeyID)},
 		{"subject-key-id", "empty", value(tbs.OIDSubjectKeyID, []byte{4, 0})},
 		{"authority-key-id", "none", drop(tbs.OIDAuthorityKeyID)},

@@ -79,6 +79,12 @@ func TestWhatIsMade(t *testing.T) {
 	if ca.MaxPathLen != 0 || !ca.MaxPathLenZero || !ca.PermittedDNSDomainsCritical || strings.Join(ca.PermittedDNSDomains, " ") != "corp.example localhost" {
 		t.Errorf("issuing CA: pathLen %d, domains %v", ca.MaxPathLen, ca.PermittedDNSDomains)
 	}
+	if len(ca.PermittedIPRanges) != 2 || ca.PermittedIPRanges[0].String() != "127.0.0.0/8" || ca.PermittedIPRanges[1].String() != "::1/128" {
+		t.Errorf("issuing CA: addresses %v", ca.PermittedIPRanges)
+	}
+	if hosts := "corp.example .corp.example"; strings.Join(ca.PermittedEmailAddresses, " ") != hosts || strings.Join(ca.PermittedURIDomains, " ") != hosts {
+		t.Errorf("issuing CA: mailboxes %v, URIs %v", ca.PermittedEmailAddresses, ca.PermittedURIDomains)
+	}
 	if years := ca.NotAfter.Sub(ca.NotBefore).Hours() / 24 / 365; years < 5 || years > 5.01 {
 		t.Errorf("the issuing CA lives %g years", years)
 	}

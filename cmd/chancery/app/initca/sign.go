@@ -4,11 +4,17 @@ import (
 	"crypto"
 	"crypto/x509"
 	"encoding/hex"
+	"net/netip"
+	"slices"
 	"time"
 
 	"chancery/engine"
 	"chancery/engine/names"
 )
+
+// loopback is where every machine finds itself (RFC 1122, Section 3.2.1.3; RFC
+// 4291, Section 2.5.3).
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
 // sign makes a CA certificate, self-signed when parent is nil. A negative
 // pathLen is no limit.
@@ -20,10 +26,13 @@ func (m *maker) sign(subject names.DN, key crypto.Signer, lifetime time.Duration
 	}
 	if len(domains) > 0 {
 		// The server's own certificate comes from this CA too, and has to stay
-		// good for the name that local clients call it. Nobody can use that
-		// against another machine. Loopback addresses need no mention: the
-		// constraint is on DNS names (RFC 5280, Section 4.2.1.10).
-		spec.Domains = append(domains[:len(domains):len(domains)], "localhost")
+		// good for what local clients call it. Nobody can use that against
+		// another machine.
+		spec.Domains = slices.Clone(domains)
+		if !slices.Contains(domains, "localhost") {
+			spec.Domains = append(spec.Domains, "localhost")
+		}
+		spec.Addresses = loopback
 	}
 	if m.StatusURL != "" && parent != nil {
 		spec.Parent = []string{m.StatusURL + "/aia/" + hex.EncodeToString(parent.SubjectKeyId) + ".crt"}

@@ -90,7 +90,7 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 		return nil, err
 	}
 	own := ownNames(n, l.https, l.admin)
-	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: own}}
+	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: certifiable(n, own)}}
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	s.metrics = newMetrics(s)
 	s.world = World{

@@ -158,7 +158,7 @@ func (o *ownTLS) run(ctx context.Context) {
 	}
 }
 
-// ownNames are what clients call this server, as far as the CA may certify it.
+// ownNames are what clients call this server.
 func ownNames(n *node.Node, listeners ...net.Listener) []names.Name {
 	texts := []string{"localhost", "127.0.0.1", "::1"}
 	for _, s := range []string{n.Settings.Listen.HTTPS, n.Settings.Listen.Admin} {
@@ -189,22 +189,23 @@ func ownNames(n *node.Node, listeners ...net.Listener) []names.Name {
 		if err != nil || slices.Contains(all, name) {
 			continue // a host name that no certificate can hold
 		}
-		if !permitted(n, name) {
-			n.Log.Warn("the server's own certificate will not have a name that the CA is not for", "name", name.Value)
-			continue
-		}
 		all = append(all, name)
 	}
 	return all
 }
 
-// permitted says whether the CA's name constraints admit a name.
-func permitted(n *node.Node, name names.Name) bool {
-	domains := n.Policy.Authorities["main"].Domains
-	if name.Type != names.DNS || len(domains) == 0 || name.Value == "localhost" {
-		return true
+// certifiable are those of the server's names that the CA may certify. To leave
+// the others out is better than not to start: clients on this machine, at least,
+// find a certificate that is good.
+func certifiable(n *node.Node, own []names.Name) []names.Name {
+	authority := n.Engine.Profiles()[engine.ProfileTLS].Authority
+	var all []names.Name
+	for _, name := range own {
+		if err := n.Engine.Permits(authority, name); err != nil {
+			n.Log.Warn("the server's own certificate will not have a name that the CA is not for", "name", name.String(), "because", err)
+			continue
+		}
+		all = append(all, name)
 	}
-	return slices.ContainsFunc(domains, func(d string) bool {
-		return name.Value == d || strings.HasSuffix(name.Value, "."+d)
-	})
+	return all
 }

@@ -2,29 +2,37 @@ package serve
 
 import (
 	"crypto/rand"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
+	"chancery/engine/names"
 )
 
 // newNode is a CA without listeners, and its clock is ahead by what is stored
 // in the second result.
-func newNode(t *testing.T) (*node.Node, *atomic.Int64) {
+func newNode(t *testing.T, more ...func(*node.Options)) (*node.Node, *atomic.Int64) {
 	t.Helper()
 	ahead := new(atomic.Int64)
-	n, err := node.Prepare(node.Options{
+	o := node.Options{
 		Dir: datadir.Dir(filepath.Join(t.TempDir(), "data")), Rand: rand.Reader, Stderr: t.Output(), Say: t.Logf,
 		Now:   func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 		Fatal: func(err error) { t.Error(err) },
-	}, false)
+	}
+	for _, f := range more {
+		f(&o)
+	}
+	n, err := node.Prepare(o, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,10 +50,10 @@ func newNode(t *testing.T) (*node.Node, *atomic.Int64) {
 func TestOwnCertificate(t *testing.T) {
 	n, ahead := newNode(t)
 	const day = 24 * time.Hour
-	names := ownNames(n)
+	own := ownNames(n)
 	open := func() string {
 		t.Helper()
-		o := &ownTLS{node: n, names: names}
+		o := &ownTLS{node: n, names: own}
 		if err := o.open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +70,7 @@ func TestOwnCertificate(t *testing.T) {
 		t.Error("a certificate with less than a third of its life left was kept")
 	}
 	ahead.Store(int64(22 * day))
-	names = names[:1]
+	own = own[:1]
 	third := open()
 	if third == second {
 		t.Error("a certificate with other names was kept")
@@ -72,6 +80,35 @@ func TestOwnCertificate(t *testing.T) {
 	}
 	if open() == third {
 		t.Error("nonsense was a certificate")
+	}
+}
+
+// A CA for a domain certifies no other address than loopback, and a server that
+// has one starts nevertheless.
+func TestOwnNamesOutsideTheDomain(t *testing.T) {
+	n, _ := newNode(t, func(o *node.Options) { o.Domain = "corp.example" })
+	n.Settings.Listen.HTTPS, n.Settings.Listen.Admin = "10.0.0.5:8443", "[2001:db8::5]:8444"
+	n.Settings.PublicURL.HTTPS = "https://ca.corp.example"
+	own := ownNames(n)
+	var out strings.Builder
+	n.Log = slog.New(slog.NewTextHandler(&out, nil))
+	o := &ownTLS{node: n, names: certifiable(n, own)}
+	if err := o.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c := o.have.Load().Leaf
+	for _, name := range []string{"localhost", "127.0.0.1", "::1", "ca.corp.example"} {
+		if err := c.VerifyHostname(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, outside := range []string{"10.0.0.5", "2001:db8::5"} {
+		if c.VerifyHostname(outside) == nil || !strings.Contains(out.String(), "ip:"+outside) {
+			t.Errorf("%s is in the certificate, or the log does not say that it is not:\n%s", outside, &out)
+		}
+		if !slices.ContainsFunc(own, func(n names.Name) bool { return n.Value == outside }) {
+			t.Errorf("%s is the server's own all the same", outside)
+		}
 	}
 }
 
