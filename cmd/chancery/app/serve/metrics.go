@@ -2,137 +2,174 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"runtime/metrics"
-	"slices"
-	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"chancery/frontends/access"
 )
 
-// newMetrics is the handler of /metrics, in the text format of Prometheus. All
-// figures are read when asked for; nothing is counted twice.
-func newMetrics(s *Server) http.Handler {
-	started := s.node.Now()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-		defer cancel()
-		var p page
-		p.gauge("process_start_time_seconds", "When the server started.", float64(started.Unix()))
-		p.process()
-		p.requests(s.access)
-		if err := p.authority(ctx, s); err != nil {
-			s.node.Log.ErrorContext(ctx, "metrics", "err", err)
-			http.Error(w, "the records cannot be read; see the log", http.StatusServiceUnavailable)
-			return
+// newMetrics is the handler of /metrics. Its registry is its own: what a
+// library registers for everybody does not come in unasked.
+func newMetrics(s *Server) (http.Handler, error) {
+	registry := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled()),
+		newCollector(s),
+	} {
+		if err := registry.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
 		}
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		w.Header().Set("Cache-Control", "no-store")
-		_, _ = w.Write([]byte(p.String()))
+	}
+	page := promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		// Half the truth is worse than none: without chancery_ready no alarm
+		// would ring.
+		ErrorHandling: promhttp.HTTPErrorOnError,
+		// A page of a few KB is not worth the memory of a compressor.
+		DisableCompression: true,
+		// Each reads through the records that wait.
+		MaxRequestsInFlight: 4,
 	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		page.ServeHTTP(w, r)
+	}), nil
 }
 
-// A page is an answer in the text format.
-type page struct{ strings.Builder }
+// collectTime bounds the reading of the records for one page.
+const collectTime = 5 * time.Second
 
-func (p *page) head(name, kind, help string) {
-	fmt.Fprintf(p, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+// errUnread is all that the page says of an error: the rest is for the log.
+var errUnread = errors.New("the records cannot be read; see the log")
+
+// A figure is one metric without its values.
+type figure struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
 }
 
-func (p *page) gauge(name, help string, v float64) {
-	p.head(name, "gauge", help)
-	fmt.Fprintf(p, "%s %g\n", name, v)
+// A collector reads all figures when it is asked: those of the CA from the
+// engine, those of the listeners from what counts there anyway. It keeps
+// nothing, so nothing is counted twice. Labels are of few values, which the
+// configuration gives: never a name, a requester or an address.
+type collector struct {
+	server *Server
+	all    []figure // in the order in which they were made
+
+	heap, total                                       figure
+	answers, running, panics, bytes, busy             figure
+	pending, waiting, parked, freezes, founder, ready figure
+	next, end                                         figure
 }
 
-// value is one line; labels are pairs of name and value.
-func (p *page) value(name string, v float64, labels ...string) {
-	p.WriteString(name)
-	for i := 0; i+1 < len(labels); i += 2 {
-		sep := "{"
-		if i > 0 {
-			sep = ","
+func newCollector(s *Server) *collector {
+	c := &collector{server: s}
+	gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
+	c.heap = c.figure(gauge, "go_memory_heap_bytes", "Memory of live and not yet swept objects.")
+	c.total = c.figure(gauge, "go_memory_total_bytes", "Memory that the runtime has mapped.")
+	c.answers = c.figure(counter, "chancery_http_requests_total", "Answered requests by listener and the first digit of the status.", "listener", "class")
+	c.running = c.figure(gauge, "chancery_http_requests_running", "Requests that are not answered yet.", "listener")
+	c.panics = c.figure(counter, "chancery_http_panics_total", "Requests whose handler failed.", "listener")
+	c.bytes = c.figure(counter, "chancery_http_response_bytes_total", "Octets of answers' bodies.", "listener")
+	c.busy = c.figure(counter, "chancery_http_request_seconds_total", "Time spent on requests.", "listener")
+	c.pending = c.figure(gauge, "chancery_requests_pending", "Requests that wait for an officer.")
+	c.waiting = c.figure(gauge, "chancery_deliveries_waiting", "Events that some exit has not taken yet.")
+	c.parked = c.figure(gauge, "chancery_deliveries_parked", "Events given up on, waiting for an operator.")
+	c.freezes = c.figure(gauge, "chancery_freezes", "Scopes in which issuing is stopped.")
+	c.founder = c.figure(gauge, "chancery_founder_active", "Whether the founder's credential still has its roles.")
+	c.ready = c.figure(gauge, "chancery_ready", "Whether the CA can do its work.")
+	c.next = c.figure(gauge, "chancery_crl_next_update_seconds", "When the current CRL of a CA key ends.", "key")
+	c.end = c.figure(gauge, "chancery_authority_not_after_seconds", "When the certificate of a CA ends.", "authority", "key")
+	return c
+}
+
+func (c *collector) figure(kind prometheus.ValueType, name, help string, labels ...string) figure {
+	f := figure{prometheus.NewDesc(name, help, labels, nil), kind}
+	c.all = append(c.all, f)
+	return f
+}
+
+// Describe is of prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, f := range c.all {
+		out <- f.desc
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), collectTime)
+	defer cancel()
+	tell := func(f figure, v float64, labels ...string) {
+		m, err := prometheus.NewConstMetric(f.desc, f.kind, v, labels...)
+		if err != nil {
+			m = prometheus.NewInvalidMetric(f.desc, err)
 		}
-		// What %q escapes beyond the format's three is not in our labels.
-		fmt.Fprintf(p, "%s%s=%q", sep, labels[i], labels[i+1])
+		out <- m
 	}
-	if len(labels) > 0 {
-		p.WriteByte('}')
+	c.memory(tell)
+	for _, a := range c.server.access {
+		c.listener(tell, a.Stats())
 	}
-	fmt.Fprintf(p, " %g\n", v)
+	if err := c.authority(ctx, tell); err != nil {
+		c.server.node.Log.ErrorContext(ctx, "metrics", "err", err)
+		out <- prometheus.NewInvalidMetric(c.ready.desc, errUnread)
+	}
 }
 
-// process is what the runtime knows of itself, and little of it.
-func (p *page) process() {
-	samples := []metrics.Sample{{Name: "/sched/goroutines:goroutines"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}}
+// teller takes one value of a figure.
+type teller func(f figure, v float64, labels ...string)
+
+// memory is what the library's own collector says only with thirty others.
+func (c *collector) memory(tell teller) {
+	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"}}
 	metrics.Read(samples)
-	for i, m := range []struct{ name, help string }{
-		{"go_goroutines", "Goroutines that exist."},
-		{"go_memory_heap_bytes", "Memory of live and not yet swept objects."},
-		{"go_memory_total_bytes", "Memory that the runtime has mapped."},
-	} {
+	for i, f := range []figure{c.heap, c.total} {
 		if samples[i].Value.Kind() == metrics.KindUint64 {
-			p.gauge(m.name, m.help, float64(samples[i].Value.Uint64()))
+			tell(f, float64(samples[i].Value.Uint64()))
 		}
 	}
 }
 
-func (p *page) requests(listeners []*access.Access) {
-	all := make([]access.Stats, len(listeners))
-	for i, a := range listeners {
-		all[i] = a.Stats()
+func (c *collector) listener(tell teller, s access.Stats) {
+	for class := 1; class < len(s.Class); class++ {
+		tell(c.answers, float64(s.Class[class]), s.Listener, fmt.Sprintf("%dxx", class))
 	}
-	const name = "chancery_http_requests_total"
-	p.head(name, "counter", "Answered requests by listener and the first digit of the status.")
-	for _, s := range all {
-		for class := 1; class < len(s.Class); class++ {
-			p.value(name, float64(s.Class[class]), "listener", s.Listener, "class", fmt.Sprintf("%dxx", class))
-		}
-	}
-	for _, m := range []struct {
-		name, kind, help string
-		of               func(access.Stats) float64
-	}{
-		{"chancery_http_requests_running", "gauge", "Requests that are not answered yet.", func(s access.Stats) float64 { return float64(s.Running) }},
-		{"chancery_http_panics_total", "counter", "Requests whose handler failed.", func(s access.Stats) float64 { return float64(s.Panics) }},
-		{"chancery_http_response_bytes_total", "counter", "Octets of answers' bodies.", func(s access.Stats) float64 { return float64(s.Bytes) }},
-		{"chancery_http_request_seconds_total", "counter", "Time spent on requests.", func(s access.Stats) float64 { return s.Busy.Seconds() }},
-	} {
-		p.head(m.name, m.kind, m.help)
-		for _, s := range all {
-			p.value(m.name, m.of(s), "listener", s.Listener)
-		}
-	}
+	tell(c.running, float64(s.Running), s.Listener)
+	tell(c.panics, float64(s.Panics), s.Listener)
+	tell(c.bytes, float64(s.Bytes), s.Listener)
+	tell(c.busy, s.Busy.Seconds(), s.Listener)
 }
 
 // authority is the state of the CA.
-func (p *page) authority(ctx context.Context, s *Server) error {
-	h, err := s.node.Engine.Health(ctx)
+func (c *collector) authority(ctx context.Context, tell teller) error {
+	h, err := c.server.node.Engine.Health(ctx)
 	if err != nil {
 		return err
 	}
-	p.gauge("chancery_requests_pending", "Requests that wait for an officer.", float64(h.Pending))
-	p.gauge("chancery_deliveries_waiting", "Events that some exit has not taken yet.", float64(h.Waiting))
-	p.gauge("chancery_deliveries_parked", "Events given up on, waiting for an operator.", float64(h.Parked))
-	p.gauge("chancery_freezes", "Scopes in which issuing is stopped.", float64(len(h.Frozen)))
-	p.gauge("chancery_founder_active", "Whether the founder's credential still has its roles.", bit(h.FounderNow))
-	p.gauge("chancery_ready", "Whether the CA can do its work.", bit(len(s.unready(ctx)) == 0))
-	const next = "chancery_crl_next_update_seconds"
-	p.head(next, "gauge", "When the current CRL of a CA key ends.")
-	for _, key := range slices.Sorted(maps.Keys(h.CRLs)) {
-		p.value(next, float64(h.CRLs[key].Unix()), "key", key)
+	tell(c.pending, float64(h.Pending))
+	tell(c.waiting, float64(h.Waiting))
+	tell(c.parked, float64(h.Parked))
+	tell(c.freezes, float64(len(h.Frozen)))
+	tell(c.founder, bit(h.FounderNow))
+	for key, at := range h.CRLs {
+		tell(c.next, float64(at.Unix()), key)
 	}
-	all, err := s.node.Engine.Authorities(ctx)
+	all, err := c.server.node.Engine.Authorities(ctx)
 	if err != nil {
 		return err
 	}
-	const end = "chancery_authority_not_after_seconds"
-	p.head(end, "gauge", "When the certificate of a CA ends.")
 	for _, a := range all {
-		p.value(end, float64(a.Chain[0].NotAfter.Unix()), "authority", a.Name, "key", a.KeyID)
+		tell(c.end, float64(a.Chain[0].NotAfter.Unix()), a.Name, a.KeyID)
 	}
+	tell(c.ready, bit(len(c.server.unready(ctx)) == 0))
 	return nil
 }
 

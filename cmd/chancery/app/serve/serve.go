@@ -92,7 +92,9 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	own := ownNames(n, l.https, l.admin)
 	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: certifiable(n, own)}}
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
-	s.metrics = newMetrics(s)
+	if s.metrics, err = newMetrics(s); err != nil {
+		return nil, err
+	}
 	s.world = World{
 		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
 		Apply: s.Apply, Exposure: s.exposure,
