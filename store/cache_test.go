@@ -47,7 +47,7 @@ func TestCacheIsNeverStale(t *testing.T) {
 	}
 	put("a")
 	view(func(tx store.Tx) {
-		if get(tx, "a") != get(tx, "a") {
+		if first := get(tx, "a"); first != get(tx, "a") {
 			t.Error("the same bytes were decoded twice")
 		}
 	})

@@ -1,5 +1,7 @@
 package keys
 
+//lint:file-ignore SA1019 These are keys that no parser would make.
+
 import (
 	"crypto"
 	"crypto/ecdsa"
@@ -16,9 +18,11 @@ func TestA_013_KeysFromParts(t *testing.T) {
 		"nil":              nil,
 		"off the curve":    &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)},
 		"negative":         &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(-1), Y: big.NewInt(1)},
+		"p itself":         &ecdsa.PublicKey{Curve: elliptic.P256(), X: elliptic.P256().Params().P, Y: big.NewInt(1)},
 		"above p":          &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Lsh(big.NewInt(1), 300), Y: big.NewInt(1)},
 		"infinity":         &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)},
 		"no point":         &ecdsa.PublicKey{Curve: elliptic.P256()},
+		"half a point":     &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1)},
 		"no curve":         &ecdsa.PublicKey{X: big.NewInt(1), Y: big.NewInt(1)},
 		"P-224":            &ecdsa.PublicKey{Curve: elliptic.P224(), X: elliptic.P224().Params().Gx, Y: elliptic.P224().Params().Gy},
 		"no EC key":        (*ecdsa.PublicKey)(nil),

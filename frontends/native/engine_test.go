@@ -81,11 +81,11 @@ func TestNative_R003_XH012_OneTokenOnePurpose(t *testing.T) {
 			t.Errorf("profile %s: %+v", profile, r)
 		}
 	}
-	c, made := h.grant(client.NewGrant{Protocol: "native", Endpoints: []string{"another"}, Names: []string{"*.example.org"}})
+	c, _ = h.grant(client.NewGrant{Protocol: "native", Endpoints: []string{"another"}, Names: []string{"*.example.org"}})
 	if _, err := c.Profiles(ctx); reasonOf(err) != "unauthorized" {
 		t.Errorf("another endpoint's grant: %v", err)
 	}
-	c, made = h.grant(client.NewGrant{Protocol: "native", Names: []string{"*.example.org"}})
+	c, made := h.grant(client.NewGrant{Protocol: "native", Names: []string{"*.example.org"}})
 	if err := h.client(h.alice, "").RevokeGrant(ctx, made.ID); err != nil {
 		t.Fatal(err)
 	}

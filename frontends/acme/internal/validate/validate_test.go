@@ -162,7 +162,7 @@ func TestXN002_RedirectToPrivate(t *testing.T) {
 		"http://127.0.0.1/x", "http://[::1]/x", "http://localhost/x", "http://inner.example.org/x", "https://meta.example.org/x", "http://169.254.169.254/latest/meta-data/", "http://[::ffff:127.0.0.1]/",
 		"http://2130706433/", "http://0x7f.1/", "http://0177.0.0.1/", "http://127.1/",
 	} {
-		f.redirect(302, to)
+		f.redirect(http.StatusFound, to)
 		f.dials()
 		err := f.fetch()
 		var e *Error
@@ -187,7 +187,7 @@ func TestXN003_RedirectTargets(t *testing.T) {
 		"file:///etc/passwd", "gopher://www.example.org/", "ftp://www.example.org/", "javascript:alert(1)", "data:,x", "http://a:80@evil.example/", "http://user@www.example.org/", "http:///x", "http://", "http:www.example.org",
 		"http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/", "http://a b/", "http://www.example.org:/x", "http://www.example.org:99999/", "http://%00/", "", "http://" + strings.Repeat("a", 300) + ".example/", "http://exa\u00fcmple.org/", "/" + strings.Repeat("x", 3000),
 	} {
-		f.redirect(302, to)
+		f.redirect(http.StatusFound, to)
 		f.dials()
 		fails(t, to, f.fetch(), Connection)
 		if d := f.dials(); len(d) != 1 {
@@ -202,7 +202,7 @@ func TestXN003_RedirectTargets(t *testing.T) {
 	}
 	// XN-005: nobody's certificate matters; relative, with port, with fragment.
 	for _, to := range []string{"https://other.example.org/x", "https://198.51.100.9/", "https://www.example.org:443/a?b=c", "http://other.example.org:80/", "//other.example.org/", "http://other.example.org/#x", "http://[2001:db8:1::5]/x"} {
-		f.redirect(302, to)
+		f.redirect(http.StatusFound, to)
 		if err := f.fetch(); err != nil {
 			t.Errorf("%s: %v", to, err)
 		}
@@ -214,7 +214,7 @@ func TestXN004_RedirectLoops(t *testing.T) {
 	n := 0
 	f.handle = func(w http.ResponseWriter, r *http.Request) {
 		n++
-		http.Redirect(w, r, fmt.Sprintf("/%d", n), 302)
+		http.Redirect(w, r, fmt.Sprintf("/%d", n), http.StatusFound)
 	}
 	fails(t, "endless", f.fetch(), Connection)
 	if n != maxRedirects+1 {
@@ -222,12 +222,12 @@ func TestXN004_RedirectLoops(t *testing.T) {
 	}
 	f.handle = func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", r.URL.Path)
-		w.WriteHeader(302)
+		w.WriteHeader(http.StatusFound)
 	}
 	fails(t, "to itself", f.fetch(), Connection)
 	f.handle = func(w http.ResponseWriter, r *http.Request) {
 		other := map[bool]string{true: "http", false: "https"}[r.TLS != nil]
-		http.Redirect(w, r, other+"://www.example.org/", 302)
+		http.Redirect(w, r, other+"://www.example.org/", http.StatusFound)
 	}
 	fails(t, "https and http", f.fetch(), Connection)
 	for hops, ok := range map[int]bool{maxRedirects: true, maxRedirects + 1: false} {
@@ -237,7 +237,7 @@ func TestXN004_RedirectLoops(t *testing.T) {
 				io.WriteString(w, ka)
 				return
 			}
-			http.Redirect(w, r, fmt.Sprintf("/%d", n), 302)
+			http.Redirect(w, r, fmt.Sprintf("/%d", n), http.StatusFound)
 		}
 		if err := f.fetch(); (err == nil) != ok {
 			t.Errorf("%d hops: %v", hops, err)
@@ -327,7 +327,7 @@ func TestHTTPPort(t *testing.T) {
 	hosts := []string{}
 	f.handle = func(w http.ResponseWriter, r *http.Request) {
 		if hosts = append(hosts, r.Host); len(hosts) == 1 {
-			http.Redirect(w, r, "http://other.example.org:8055/x", 302)
+			http.Redirect(w, r, "http://other.example.org:8055/x", http.StatusFound)
 			return
 		}
 		io.WriteString(w, ka)
