@@ -23,7 +23,7 @@ func BenchmarkSubmit(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			w.advanceClock(time.Millisecond)
-			if d, err := w.Submit(context.Background(), s.as("grant:tester", fmt.Sprint(n.Add(1)))); err != nil {
+			if d, err := w.Submit(context.Background(), s.as("key:tester", fmt.Sprint(n.Add(1)))); err != nil {
 				b.Error(d, err)
 			}
 		}

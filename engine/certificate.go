@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -98,7 +99,7 @@ var certificates = store.Table[Certificate]{
 		{Name: "find", Keys: func(c *Certificate) []string {
 			all := []string{"k:" + c.SPKI[:32]}
 			for _, n := range c.Names {
-				all = append(all, "n:"+n.Value)
+				all = append(all, nameEntry(n.Value))
 			}
 			return all
 		}},
@@ -115,5 +116,15 @@ var certificates = store.Table[Certificate]{
 // blocked are the keys that may never be certified again, because a certificate
 // of theirs was revoked as compromised; under the SHA-256 of the SPKI, hex.
 var blocked = store.Blobs{Name: "blocked"}
+
+// nameEntry is a name's value in the index find. A long one, which only a URI
+// can be, is hashed: a key of the store has a bound.
+func nameEntry(value string) string {
+	if len(value) > 255 {
+		h := sha256.Sum256([]byte(value))
+		return "h:" + hex.EncodeToString(h[:])
+	}
+	return "n:" + value
+}
 
 func stamp(t time.Time) string { return fmt.Sprintf("%012x", t.Unix()) }

@@ -138,7 +138,7 @@ func (e *Engine) commitDecision(ctx context.Context, set *setup, r *Request, o *
 // and grants.
 func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error {
 	now := e.now()
-	r.Policy, r.Profile, r.Pends, r.Votes = set.version, o.draft.Profile, o.pends, o.votes
+	r.Policy, r.Profile, r.Pends, r.Votes, r.Counted = set.version, o.draft.Profile, o.pends, o.votes, len(o.votes)
 	r.State, r.Refusal, r.Same, r.Digest = o.state, o.refusal, "", ""
 	if o.state == Pending {
 		r.Same = sameHash(r)
@@ -185,13 +185,13 @@ func (e *Engine) closeOlder(tx store.Tx, set *setup, r *Request, o *outcome, now
 	if r.State == StateDenied {
 		return nil, nil
 	}
-	for _, id := range o.older {
-		old, err := requests.Get(tx, id)
+	for _, seen := range o.older {
+		old, err := requests.Get(tx, seen.ID)
 		if err != nil {
 			return nil, err
 		}
-		if old.State != Pending {
-			return nil, errMoved // it was decided in this moment; look again
+		if old.State != Pending || len(old.Votes) != len(seen.Votes) {
+			return nil, errMoved // it was decided or voted on in this moment; look again
 		}
 		ended := *old
 		ended.State, ended.Ended, ended.Votes = StateDenied, now, nil

@@ -55,7 +55,7 @@ func (w *world) submissionOf(n names.Name) Submission {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := Submission{Source: Native, Endpoint: "default", Requester: "grant:tester", Form: PKCS10, Profile: "web", Body: der}
+	s := Submission{Source: Native, Endpoint: "default", Requester: "key:tester", Form: PKCS10, Profile: "web", Body: der}
 	s.Proofs = []Proof{{Method: HTTP01, Names: []names.Name{n}, Ref: "authz", By: "n1", At: w.now(), Expires: w.now().Add(time.Hour)}}
 	s.Key = NewKey(s.Source, s.Endpoint, "", s.Requester, n.String())
 	return s

@@ -25,8 +25,8 @@ type outcome struct {
 	rendered Rendered
 	serial   []byte
 	warrants []Warrant
-	grants   []string // whose names were needed
-	older    []string // pending requests that this one supersedes
+	grants   []string   // whose names were needed
+	older    []*Request // pending requests that this one supersedes, as they were looked at
 	votes    []Vote
 }
 
@@ -155,7 +155,7 @@ func (e *Engine) gather(ctx context.Context, r *Request, o *outcome) error {
 				return err
 			}
 			if old.ID != r.ID && old.Received.Before(r.Received) {
-				o.older = append(o.older, old.ID)
+				o.older = append(o.older, old)
 				o.votes = append(o.votes[:len(o.votes):len(o.votes)], old.Votes...)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"chancery/engine/names"
@@ -133,12 +134,36 @@ func (e *Engine) gateNames(p Profile, r *Request, o *outcome, votes []Vote, all 
 			o.warrants = append(o.warrants, Warrant{"cn:" + cn, "profile " + o.draft.Profile})
 		}
 	}
+	return e.gateGrants(p, r, o)
+}
+
+// gateGrants holds requesters to the grant that they authenticated with: it must
+// admit the profile, and is counted whether or not a name needed it.
+func (e *Engine) gateGrants(p Profile, r *Request, o *outcome) *Denied {
+	use := func(id string) {
+		if !slices.Contains(o.grants, id) {
+			o.grants = append(o.grants, id)
+		}
+	}
+	refuse := func(format string, args ...any) *Denied {
+		return &Denied{Reason: NotAuthorized, Detail: fmt.Sprintf(format, args...)}
+	}
+	if id, ok := strings.CutPrefix(string(r.Requester), "grant:"); ok {
+		g := slices.IndexFunc(r.Grants, func(g *Grant) bool { return g.ID == id })
+		if g < 0 {
+			return refuse("the grant can no longer be used: it expired, was revoked or is used up; ask its owner for another")
+		}
+		if !r.Grants[g].admits(o.draft.Profile) {
+			return refuse("the grant is not for profile %s", o.draft.Profile)
+		}
+		use(id)
+	}
 	if p.needsGrant && r.Source != Self {
 		g := slices.IndexFunc(r.Grants, func(g *Grant) bool { return slices.Contains(g.Profiles, o.draft.Profile) })
 		if g < 0 {
-			return &Denied{Reason: NotAuthorized, Detail: fmt.Sprintf("profile %s needs a grant that names it", o.draft.Profile)}
+			return refuse("profile %s needs a grant that names it", o.draft.Profile)
 		}
-		o.grants = append(o.grants, r.Grants[g].ID)
+		use(r.Grants[g].ID)
 	}
 	return nil
 }

@@ -13,13 +13,23 @@ import (
 	"chancery/store"
 )
 
-// usable says why a grant cannot be used now, or nil.
-func (g *Grant) usable(now time.Time) error {
+// alive says why a grant does not even authenticate its holder, or nil.
+func (g *Grant) alive(now time.Time) error {
 	switch {
 	case !g.Revoked.IsZero():
 		return fmt.Errorf("%w: it was revoked", ErrNoGrant)
 	case !g.Expires.IsZero() && !now.Before(g.Expires):
 		return fmt.Errorf("%w: it expired", ErrNoGrant)
+	}
+	return nil
+}
+
+// usable says why no certificate can be had by a grant now, or nil.
+func (g *Grant) usable(now time.Time) error {
+	if err := g.alive(now); err != nil {
+		return err
+	}
+	switch {
 	case g.Uses > 0 && g.Spent >= g.Uses:
 		return fmt.Errorf("%w: it is used up", ErrNoGrant)
 	case g.Denials >= maxDenials:
@@ -33,9 +43,14 @@ func (g *Grant) serves(s Source, endpoint string) bool {
 	return g.Protocol == s && (len(g.Endpoints) == 0 || slices.Contains(g.Endpoints, endpoint))
 }
 
+// admits reports whether the grant is for a profile.
+func (g *Grant) admits(profile string) bool {
+	return len(g.Profiles) == 0 || slices.Contains(g.Profiles, profile)
+}
+
 // covers reports whether the grant warrants a name for a request.
 func (g *Grant) covers(r *Request, profile string, n names.Name) bool {
-	if !g.serves(r.Source, r.Endpoint) || len(g.Profiles) > 0 && !slices.Contains(g.Profiles, profile) {
+	if !g.serves(r.Source, r.Endpoint) || !g.admits(profile) {
 		return false
 	}
 	return slices.ContainsFunc(g.Names, func(p names.Pattern) bool { return p.Match(n) })
@@ -44,26 +59,30 @@ func (g *Grant) covers(r *Request, profile string, n names.Name) bool {
 // reserveGrants takes one use of each counted grant for a request that will be
 // issued, and refuses if one can no longer be used.
 func (e *Engine) reserveGrants(tx store.Tx, r *Request, ids []string, now time.Time) (*Denied, error) {
+	var counted []*Grant
 	for _, id := range ids {
-		old, err := e.grants.Get(&grants, tx, id)
+		g, err := e.grants.Get(&grants, tx, id)
 		if err != nil {
 			return nil, err
 		}
-		if err := old.usable(now); err != nil {
+		if err := g.usable(now); err != nil {
 			return &Denied{Reason: NotAuthorized, Detail: err.Error()}, nil
 		}
-		if old.Uses == 0 {
+		if g.Uses == 0 {
 			continue // nothing is counted, so nothing is written
 		}
-		if old.Spent+old.Reserved >= old.Uses {
+		if g.Spent+g.Reserved >= g.Uses {
 			return &Denied{Reason: NotAuthorized, Detail: "the grant is used up: ask its owner for another"}, nil
 		}
+		counted = append(counted, g)
+	}
+	for _, old := range counted {
 		next := *old
 		next.Reserved++
 		if err := grants.Put(tx, old, &next); err != nil {
 			return nil, err
 		}
-		r.Reserved = append(r.Reserved[:len(r.Reserved):len(r.Reserved)], id)
+		r.Reserved = append(r.Reserved[:len(r.Reserved):len(r.Reserved)], old.ID)
 	}
 	return nil, nil
 }
@@ -212,15 +231,17 @@ func (e *Engine) RevokeGrant(ctx context.Context, a Actor, id string) error {
 	return err
 }
 
-// CheckGrant finds the usable grant with the secret, for a protocol and
-// endpoint, or ErrNoGrant. It looks up a keyed hash, so that neither its time
+// CheckGrant finds the grant with the secret, for a protocol and endpoint, or
+// ErrNoGrant. One that is used up is found too: its holder may still fetch what
+// it was used for; whether it is good for another certificate is decided where
+// that is decided. It looks up a keyed hash, so that neither its time
 // nor its answer tells a wrong secret from an unknown one.
 func (e *Engine) CheckGrant(ctx context.Context, s Source, endpoint, secret string) (*Grant, error) {
 	g, err := e.grantBySecret(ctx, secret)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.usable(e.now()); err != nil {
+	if err := g.alive(e.now()); err != nil {
 		return nil, err
 	}
 	if !g.serves(s, endpoint) {

@@ -148,6 +148,8 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 	if is == nil || is.Key == nil {
 		return nil
 	}
+	set := e.setup.Load()
+	var queued []*Delivery
 	err := e.update(ctx, func(tx store.Tx) error {
 		now := e.now()
 		old, err := requests.Get(tx, r.ID)
@@ -172,10 +174,14 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 		row.Status, row.RevokedAt, row.RevokedBy, row.Reason = Revoked, now, "chancery: interrupted before it was finished", 5
 		next := *old
 		next.State, next.Ended, next.Released = StateAbandoned, now, true
+		if queued, err = e.announceStatus(tx, set, row, "abandoned", now); err != nil {
+			return err
+		}
 		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), noteRevocation(tx, row.Issuer, now))
 	})
 	if err == nil {
 		e.wakeCRL(r.Cert.Issuer)
+		e.hand(queued)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -111,10 +112,16 @@ func separated(people map[string]Person) bool {
 // checkRoles refuses bindings that defeat separation of duties.
 func checkRoles(people map[string]Person) error {
 	var errs []error
-	for name, p := range people {
+	holder := map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(people)) {
+		p := people[name]
+		if other, taken := holder[p.Key+p.Grant]; taken {
+			errs = append(errs, fmt.Errorf("roles.%s: %s has the same credential; a credential is one person's", name, other))
+		}
+		holder[p.Key+p.Grant] = name
 		bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("roles."+name+": "+format, args...)) }
-		if raw, err := hex.DecodeString(p.Key); p.Key != "" && (err != nil || len(raw) != 32) {
-			bad("key is the SHA-256 of a SubjectPublicKeyInfo, 64 hexadecimal digits")
+		if raw, err := hex.DecodeString(p.Key); p.Key != "" && (err != nil || len(raw) != 32 || hex.EncodeToString(raw) != p.Key) {
+			bad("key is the SHA-256 of a SubjectPublicKeyInfo, 64 hexadecimal digits in lower case")
 		}
 		if (p.Key == "") == (p.Grant == "") {
 			bad("give either key or grant")

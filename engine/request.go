@@ -53,6 +53,7 @@ type Request struct {
 	Pends     []Pend    `json:"pe,omitempty"` // why it waits
 	Digest    string    `json:"d,omitempty"`  // D: what officers vote on
 	Votes     []Vote    `json:"vo,omitempty"`
+	Counted   int       `json:"vc,omitzero"` // votes that the last decision knew of
 	Cert      CertID    `json:"ce,omitzero"` // from Issuing on
 	Refusal   *Denied   `json:"de,omitempty"`
 	Reserved  []string  `json:"rs,omitempty"` // grants of which a use is reserved

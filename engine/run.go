@@ -16,6 +16,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.runMutex.Lock()
 	defer e.runMutex.Unlock()
 	set := e.setup.Load()
+	if err := e.parkForeign(ctx, set); err != nil && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "looking for events of exits that are gone", "err", err)
+	}
 	var wg sync.WaitGroup
 	for _, o := range set.Exits {
 		wg.Go(func() { e.runExit(ctx, o) })
@@ -24,10 +27,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	wg.Go(func() {
 		// What an earlier process left in the middle is nobody else's, where there
 		// is only one process; elsewhere another node may be at it right now.
+		p := &resumer{after: map[State]string{}}
 		if e.sole() {
-			e.resumeStale(ctx, 0)
+			p.pass(ctx, e, 0)
 		}
-		every(ctx, 5*time.Second, func(ctx context.Context) { e.resumeStale(ctx, staleAfter) })
+		every(ctx, 5*time.Second, func(ctx context.Context) { p.pass(ctx, e, staleAfter) })
 	})
 	wg.Go(func() { every(ctx, 10*time.Minute, e.purge) })
 	wg.Wait()
@@ -56,25 +60,18 @@ func (e *Engine) sole() bool {
 	return ok && s.Sole()
 }
 
-// resumeStale advances requests that were left in the middle longer than min ago.
-func (e *Engine) resumeStale(ctx context.Context, min time.Duration) {
-	for _, state := range []State{Received, Issuing} {
-		var stale []*Request
-		if err := e.view(ctx, func(tx store.Tx) error {
-			stale = nil
-			for r, err := range requests.By(tx, "state", string(state), "") {
-				if err != nil {
-					return err
-				}
-				if e.now().Sub(r.Received) >= min {
-					stale = append(stale, r)
-				}
-				if len(stale) == batchSize {
-					break
-				}
-			}
-			return nil
-		}); err != nil {
+// A resumer goes through the requests that were left in the middle, some in each
+// pass, so that many that cannot go on do not keep others waiting.
+type resumer struct {
+	after map[State]string // where the last pass ended
+}
+
+// pass takes up what was left for longer than min: first what may be signed
+// already, then votes that were not acted on, then the rest.
+func (p *resumer) pass(ctx context.Context, e *Engine, min time.Duration) {
+	for _, state := range []State{Issuing, Pending, Received} {
+		stale, err := p.find(ctx, e, state, min)
+		if err != nil {
 			e.Log.ErrorContext(ctx, "looking for interrupted requests", "err", err)
 			continue
 		}
@@ -89,8 +86,43 @@ func (e *Engine) resumeStale(ctx context.Context, min time.Duration) {
 	}
 }
 
+func (p *resumer) find(ctx context.Context, e *Engine, state State, min time.Duration) (stale []*Request, err error) {
+	seen, last := 0, ""
+	err = e.view(ctx, func(tx store.Tx) error {
+		stale, seen, last = nil, 0, ""
+		for r, err := range requests.By(tx, "state", string(state), p.after[state]) {
+			if err != nil {
+				return err
+			}
+			// A vote for a client with a new key for each run waits for the client.
+			waits := r.State == Pending && r.KeyPerRun
+			if r.movable() && !waits && e.now().Sub(r.since()) >= min {
+				stale = append(stale, r)
+			}
+			if seen++; seen == batchSize {
+				last = r.ID
+				return nil
+			}
+		}
+		return nil
+	})
+	p.after[state] = last
+	return stale, err
+}
+
+// since is when the request came to the state that it is in.
+func (r *Request) since() time.Time {
+	switch {
+	case r.State == Issuing:
+		return r.Ended // decided
+	case len(r.Votes) > 0:
+		return r.Votes[len(r.Votes)-1].At
+	}
+	return r.Received
+}
+
 func (e *Engine) resumeOne(ctx context.Context, r *Request) error {
-	if r.State == Issuing && e.now().Sub(r.Received) > abandonAfter {
+	if r.State == Issuing && e.now().Sub(r.since()) > abandonAfter {
 		return e.abandon(ctx, r)
 	}
 	_, err := e.resume(ctx, r)

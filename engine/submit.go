@@ -203,15 +203,21 @@ func sameProofs(a, b []Proof) bool {
 // resume goes on with a row that exists.
 func (e *Engine) resume(ctx context.Context, r *Request) (Disposition, error) {
 	set := e.setup.Load()
-	ready := r.State == Received || r.State == Issuing || r.State == Pending && r.KeyPerRun && len(r.Votes) > 0
-	if !ready {
+	if !r.movable() {
 		return e.disposition(ctx, r)
 	}
+	ctx = context.WithoutCancel(ctx)
 	if err := e.load(ctx, r); err != nil {
 		return nil, err
 	}
-	d, err := e.advance(context.WithoutCancel(ctx), set, r, &newRow{done: true})
+	d, err := e.advance(ctx, set, r, &newRow{done: true})
 	return e.orOther(ctx, r, d, err)
+}
+
+// movable reports whether there is something to do for r: it was left in the
+// middle, or officers have voted since it was decided last.
+func (r *Request) movable() bool {
+	return r.State == Received || r.State == Issuing || r.State == Pending && len(r.Votes) > r.Counted
 }
 
 // load parses the stored body of r again.
@@ -259,6 +265,26 @@ func (e *Engine) Status(ctx context.Context, k Key) (Disposition, error) {
 		return nil, err
 	}
 	return e.resume(ctx, r)
+}
+
+// Peek is Status without any effect: an approval that nobody has used yet stays
+// unused.
+func (e *Engine) Peek(ctx context.Context, k Key) (Disposition, error) {
+	r, _, err := e.find(ctx, k.String())
+	if err != nil {
+		return nil, err
+	}
+	return e.disposition(ctx, r)
+}
+
+// PeekRequest is Peek by the id of a request. Who may see it is for the caller
+// to check.
+func (e *Engine) PeekRequest(ctx context.Context, id string) (Disposition, error) {
+	r, err := e.Request(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return e.disposition(ctx, r)
 }
 
 // Retrieve answers for a request to the principal that submitted it. For anybody

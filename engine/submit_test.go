@@ -124,16 +124,16 @@ func TestIdempotency(t *testing.T) {
 
 func TestAnotherPrincipalsKeyReturnsNothing(t *testing.T) {
 	w := newWorld(t)
-	s := w.submission("1", newKey(t), "a.test").as("grant:alice", "k")
+	s := w.submission("1", newKey(t), "a.test").as("key:alice", "k")
 	first, _ := w.issue(s)
-	second, _ := w.issue(s.as("grant:bob", "k"))
+	second, _ := w.issue(s.as("key:bob", "k"))
 	if first.RequestID == second.RequestID || bytes.Equal(first.Cert, second.Cert) {
 		t.Error("bob got what alice asked for")
 	}
-	if _, err := w.Retrieve(t.Context(), first.RequestID, "grant:bob"); !errors.Is(err, ErrNoRequest) {
+	if _, err := w.Retrieve(t.Context(), first.RequestID, "key:bob"); !errors.Is(err, ErrNoRequest) {
 		t.Errorf("Retrieve by another = %v", err)
 	}
-	if _, err := w.Retrieve(t.Context(), first.RequestID, "grant:alice"); err != nil {
+	if _, err := w.Retrieve(t.Context(), first.RequestID, "key:alice"); err != nil {
 		t.Error(err)
 	}
 }

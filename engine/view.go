@@ -197,7 +197,7 @@ func (f *CertificateFilter) scan(tx store.Tx, e *Engine, p position) func(func(*
 	}
 	switch {
 	case f.Name != "":
-		return certificates.By(tx, "find", "n:"+f.Name, after)
+		return certificates.By(tx, "find", nameEntry(f.Name), after)
 	case len(f.Key) == 64:
 		return certificates.By(tx, "find", "k:"+f.Key[:32], after)
 	case f.Status == Revoked || f.Status == Held:

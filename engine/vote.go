@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -31,6 +32,9 @@ func (e *Engine) Approve(ctx context.Context, a Actor, id, digest, note string) 
 		r, err = requests.Change(tx, id, func(r *Request) error {
 			return vote(r, a, digest, note, e.now())
 		})
+		if errors.Is(err, errVoted) {
+			return err
+		}
 		if store.Missing(err) {
 			return ErrNoRequest
 		} else if err != nil {
@@ -38,6 +42,13 @@ func (e *Engine) Approve(ctx context.Context, a Actor, id, digest, note string) 
 		}
 		return e.audit(tx, a, "approve", id, note)
 	})
+	if errors.Is(err, errVoted) {
+		// The vote is there, but what it allows may not have been done: issuing was
+		// frozen, or the process died. Go on from the row as it is.
+		if r, err = e.Request(ctx, id); err == nil && !r.KeyPerRun && !r.movable() {
+			return nil, fmt.Errorf("%w: %s has approved this already; another officer must", ErrForbidden, a.Person)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +58,9 @@ func (e *Engine) Approve(ctx context.Context, a Actor, id, digest, note string) 
 	}
 	return e.decideAgain(ctx, r)
 }
+
+// errVoted says that the vote exists.
+var errVoted = errors.New("voted already")
 
 func vote(r *Request, a Actor, digest, note string, now time.Time) error {
 	switch {
@@ -59,7 +73,7 @@ func vote(r *Request, a Actor, digest, note string, now time.Time) error {
 	}
 	for _, v := range r.Votes {
 		if v.By == a.Person && v.Digest == r.Digest && now.Sub(v.At) < voteLife {
-			return fmt.Errorf("%w: %s has approved this already; another officer must", ErrForbidden, a.Person)
+			return errVoted
 		}
 	}
 	v := Vote{By: a.Person, At: now, Digest: r.Digest, Note: note}
@@ -71,10 +85,11 @@ func vote(r *Request, a Actor, digest, note string, now time.Time) error {
 }
 
 func (e *Engine) decideAgain(ctx context.Context, r *Request) (Disposition, error) {
+	ctx = context.WithoutCancel(ctx) // the vote is committed
 	if err := e.load(ctx, r); err != nil {
 		return nil, err
 	}
-	d, err := e.advance(context.WithoutCancel(ctx), e.setup.Load(), r, &newRow{done: true})
+	d, err := e.advance(ctx, e.setup.Load(), r, &newRow{done: true})
 	return e.orOther(ctx, r, d, err)
 }
 

@@ -228,7 +228,7 @@ func dns(t testing.TB, list ...string) []names.Name {
 
 // submission asks for names that it also proves.
 func (w *world) submission(id string, key *ecdsa.PrivateKey, list ...string) Submission {
-	s := Submission{Source: Native, Endpoint: "default", Requester: "grant:tester", Form: PKCS10, Profile: "web", Body: csrFor(w.t, key, list...)}
+	s := Submission{Source: Native, Endpoint: "default", Requester: "key:tester", Form: PKCS10, Profile: "web", Body: csrFor(w.t, key, list...)}
 	s.Proofs = []Proof{{Method: HTTP01, Names: dns(w.t, list...), Ref: "authz", By: "n1", At: w.now(), Expires: w.now().Add(time.Hour)}}
 	s.Key = NewKey(s.Source, s.Endpoint, "", s.Requester, id)
 	return s
