@@ -205,6 +205,18 @@ func (t *Table[T]) Range(tx Tx, index, from, to string) iter.Seq2[*T, error] {
 	return t.follow(tx, index, escape(from), escape(to))
 }
 
+// Count counts the entries of the index with from <= value < to, up to most. It
+// reads no records.
+func (t *Table[T]) Count(tx Tx, index, from, to string, most int) (n int, err error) {
+	for _, err := range tx.Scan(t.index(index), escape(from), escape(to)) {
+		if err != nil || n == most {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
 func (t *Table[T]) follow(tx Tx, index, from, to string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		for p, err := range tx.Scan(t.index(index), from, to) {

@@ -100,30 +100,70 @@ func (c *call) challenge() error {
 
 // respond begins the validation of a challenge, unless it has begun or ended.
 func (c *call) respond(a *authz, i int) (*authz, error) {
-	if a.status(c.now) != "pending" || a.Challenges[i].State != "" {
-		return a, nil
+	if open, err := a.open(i, c.now); !open {
+		return a, err
+	}
+	switch c.f.doing.begin(a, a.Challenges[i].Type) {
+	case sameRuns: // and what it finds is not on record yet
+		v := *a
+		v.Challenges = slices.Clone(a.Challenges)
+		v.Challenges[i].State, v.Due = processing, c.now.UnixMilli()
+		return &v, nil
+	case otherRuns:
+		return nil, errOtherRuns
+	case full: // whoever has room begins
+		return c.f.accept(context.WithoutCancel(c.ctx), a.ID, i, c.key.Text(), false)
+	}
+	// One that was under way when a was read may have ended before this began.
+	id, account := a.ID, a.Account
+	a, err := c.ownAuthz()
+	open := false
+	if err == nil {
+		open, err = a.open(i, c.now)
+	}
+	if !open {
+		c.f.doing.validated(account)
+		c.f.doing.recorded(id)
+		return a, err
+	}
+	return c.validate(a, i)
+}
+
+var errOtherRuns = bad("another challenge of this authorization is being validated; wait for its end")
+
+// open reports whether the validation of challenge i can begin. An error says
+// that it cannot before another one has ended.
+func (a *authz) open(i int, now time.Time) (bool, error) {
+	if a.status(now) != "pending" || a.Challenges[i].State != "" {
+		return false, nil
 	}
 	if a.Due != 0 {
-		return nil, bad("another challenge of this authorization is being validated; wait for its end")
+		return false, errOtherRuns
 	}
+	return true, nil
+}
+
+// validate makes the attempt that respond has begun, and waits a little for it.
+func (c *call) validate(a *authz, i int) (*authz, error) {
 	// A client that goes away has still asked.
 	ctx, id, thumbprint := context.WithoutCancel(c.ctx), a.ID, c.key.Text()
-	result := c.f.attempt(a.Name, a.Challenges[i], thumbprint)
-	if result == nil { // no room: whoever has some begins
+	result := c.f.attempt(a, a.Challenges[i], thumbprint)
+	if result == nil { // the server is stopping: the next one begins
+		defer c.f.doing.recorded(id)
 		return c.f.accept(ctx, id, i, thumbprint, false)
 	}
 	select {
 	case err := <-result:
+		defer c.f.doing.recorded(id)
 		return c.f.settle(ctx, id, i, thumbprint, err)
 	case <-c.f.after(inlineWait):
 	}
 	// It goes on without the client. The lease says that this node is at it.
 	a, err := c.f.accept(ctx, id, i, thumbprint, true)
-	if err != nil {
-		return nil, err
+	if !c.f.tasks.start(func() { c.f.finish(id, i, thumbprint, result) }) {
+		c.f.doing.recorded(id)
 	}
-	c.f.tasks.start(func() { c.f.finish(id, i, thumbprint, result) })
-	return a, nil
+	return a, err
 }
 
 // wait is how long it is until the state of a challenge may change.

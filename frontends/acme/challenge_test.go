@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -202,8 +203,9 @@ func idOf(url string) string { return url[len(url)-26:] }
 func TestValidationsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
-	for range maxValidations {
-		w.f.slots <- struct{}{}
+	for i := range maxValidations {
+		other := strconv.Itoa(i)
+		w.f.doing.begin(&authz{ID: other, Account: other}, engine.HTTP01)
 	}
 	o := c.order("www.example.org")
 	ch := c.prepare(c.read(o.Authorizations[0]), "http-01")
@@ -214,7 +216,7 @@ func TestValidationsAreBounded(t *testing.T) {
 	if len(w.site.requests()) != 0 {
 		t.Error("more than there is room for")
 	}
-	<-w.f.slots
+	w.f.doing.validated("0")
 	w.settle()
 	if a := c.read(ch.URL); a.Status != "valid" {
 		t.Errorf("%s", a.body)

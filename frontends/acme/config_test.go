@@ -121,7 +121,7 @@ func TestRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if len(w.f.slots) != 0 {
+	if w.f.doing.network != 0 || len(w.f.doing.running) != 0 {
 		t.Error("an attempt is still under way")
 	}
 	// The handler goes on serving; what it begins is for others to finish.

@@ -14,6 +14,10 @@ import (
 	"chancery/store"
 )
 
+// maxDenied is how many requests of one order may be denied for their CSR: each
+// is on record.
+const maxDenied = 10
+
 // errMoved says that the order, an authorization of it or its account is not
 // any more what it was when finalize looked.
 var errMoved = errors.New("acme: the order changed meanwhile")
@@ -114,6 +118,9 @@ func (c *call) also(o *order) func(store.Tx, string) error {
 		_, err = orders.Change(tx, o.ID, func(v *order) error {
 			if v.Request != o.Request {
 				return errMoved // another finalize was faster
+			}
+			if v.Request != "" { // it was denied, or the order were not ready
+				v.Denied++
 			}
 			v.Request = request
 			return nil

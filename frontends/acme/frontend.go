@@ -33,7 +33,9 @@ type Frontend struct {
 	base  context.Context // of everything that outlives a request
 	stop  context.CancelFunc
 	tasks tasks
-	slots chan struct{} // one for each validation under way
+	doing attempts
+
+	sweepFrom string // where the next sweep goes on looking; empty: at the beginning
 }
 
 // An endpoint is a configured Endpoint with its addresses.
@@ -66,7 +68,6 @@ func New(c Config, d Deps) (*Frontend, error) {
 		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,
 		nonces: d.Nonces,
 		keys:   newKeyCache(),
-		slots:  make(chan struct{}, maxValidations),
 	}
 	if f.nonces == nil {
 		f.nonces = NewNonces(d.NonceKey, d.Node, d.Now, d.Rand)

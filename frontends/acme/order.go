@@ -38,6 +38,9 @@ func (c *call) newOrder() error {
 			return bad("there is no such profile at this endpoint; there are %s", strings.Join(c.ep.Profiles, ", "))
 		}
 	}
+	if err := c.checkOpenOrders(); err != nil {
+		return err
+	}
 	o, as, err := c.makeOrder(all, profile)
 	if err != nil {
 		return err
@@ -56,6 +59,27 @@ func (c *call) newOrder() error {
 	c.note("order", o.ID)
 	c.w.Header().Set("Location", c.ep.orderURL(o.ID))
 	return c.reply(http.StatusCreated, c.ep.shown(o, standing{status: "pending"}))
+}
+
+// maxOpenOrders is how many orders an account may have that are neither
+// finalized nor expired. Each is a few rows that stay for weeks.
+const maxOpenOrders = 300
+
+// checkOpenOrders holds an account to its share of the disk. It counts outside
+// the commit, so that orders made at the same time do not wait for one another;
+// a few of these may come out above the limit.
+func (c *call) checkOpenOrders() error {
+	var n int
+	err := c.f.view(c.ctx, func(tx store.Tx) (err error) {
+		n, err = orders.Count(tx, "open", openValue(c.account.ID, c.now.Unix()+1), c.account.ID+"g", maxOpenOrders)
+		return err
+	})
+	if err != nil || n < maxOpenOrders {
+		return err
+	}
+	p := refuse(http.StatusTooManyRequests, rateLimited, "this account has %d orders that are not finalized; finalize them, or wait until they expire", n)
+	p.RetryAfter = time.Minute
+	return p
 }
 
 // checkDates refuses dates that are asked for: the profile decides, and RFC
@@ -222,7 +246,11 @@ func (f *Frontend) outcome(ctx context.Context, ep *endpoint, o *order) (standin
 	case err != nil:
 		return standing{}, err
 	}
-	return ended(d), nil
+	s := ended(d)
+	if s.status == "" && o.Denied >= maxDenied-1 {
+		return standing{status: "invalid", problem: refuse(http.StatusForbidden, badCSR, "the CSR was refused %d times; make a new order", maxDenied)}, nil
+	}
+	return s, nil
 }
 
 func ended(d engine.Disposition) standing {

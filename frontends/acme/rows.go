@@ -69,12 +69,25 @@ type order struct {
 	Profile string   `json:"p,omitempty"`
 	Expires int64    `json:"x"`
 	Request string   `json:"r,omitempty"` // of the engine, from finalize on
+	Denied  int      `json:"d,omitzero"`  // requests before that one, all of them denied
 }
 
 var orders = store.Table[order]{
 	Name: "acme_orders", Version: 1,
 	Key: func(o *order) string { return o.ID },
+	Indexes: []store.Index[order]{
+		// What an account has begun and not brought to finalize.
+		{Name: "open", Keys: func(o *order) []string {
+			if o.Request != "" {
+				return nil
+			}
+			return []string{openValue(o.Account, o.Expires)}
+		}},
+	},
 }
+
+// openValue has an account's orders lie in the order in which they expire.
+func openValue(account string, expires int64) string { return fmt.Sprintf("%s%010x", account, expires) }
 
 func (o *order) generalNames() []names.Name {
 	out := make([]names.Name, len(o.Names))
@@ -164,6 +177,16 @@ func (a *authz) status(now time.Time) string {
 		return "valid"
 	}
 	return "pending"
+}
+
+// accepted is the challenge that was accepted and is not decided, if one was.
+func (a *authz) accepted() engine.Method {
+	for _, c := range a.Challenges {
+		if c.State == processing {
+			return c.Type
+		}
+	}
+	return ""
 }
 
 // failed is the challenge that made the authorization invalid, if one did.

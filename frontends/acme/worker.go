@@ -13,35 +13,30 @@ import (
 )
 
 const (
-	maxValidations = 1000             // under way on this node
 	maxTries       = 3                // RFC 8555, Section 8.2
 	retryAfterFail = 5 * time.Second  // the same
 	lease          = 15 * time.Second // longer than one attempt can take
 	sweepEvery     = 500 * time.Millisecond
-	sweepMost      = 200 // rows per sweep
+	sweepMost      = 200  // attempts that one sweep begins
+	sweepLook      = 2000 // rows that it looks at
 )
 
 var errStopping = errors.New("acme: the server is stopping")
 
-// attempt validates a challenge once, beside its caller. It returns nil when
-// there is no room for it now.
-func (f *Frontend) attempt(name string, ch challenge, thumbprint string) <-chan error {
-	select {
-	case f.slots <- struct{}{}:
-	default:
-		return nil
-	}
+// attempt validates a challenge once, beside its caller, who has begun it. It
+// returns nil when the server is stopping.
+func (f *Frontend) attempt(a *authz, ch challenge, thumbprint string) <-chan error {
 	result := make(chan error, 1)
 	started := f.tasks.start(func() {
-		defer func() { <-f.slots }()
-		err := f.validate(name, ch, thumbprint)
+		defer f.doing.validated(a.Account)
+		err := f.validate(a.Name, ch, thumbprint)
 		if f.base.Err() != nil && err != nil {
 			err = errStopping // it did not fail, it was interrupted
 		}
 		result <- err
 	})
 	if !started {
-		<-f.slots
+		f.doing.validated(a.Account)
 		return nil
 	}
 	return result
@@ -131,9 +126,10 @@ func (f *Frontend) settle(ctx context.Context, id string, i int, thumbprint stri
 	})
 }
 
-// finish waits for an attempt and records it. Should that fail, the lease ends
-// and somebody makes another attempt.
+// finish waits for an attempt, records it and ends it. Should recording fail,
+// the lease ends and somebody makes another attempt.
 func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan error) {
+	defer f.doing.recorded(id)
 	err := <-result
 	// It is worth recording even while the server is stopping.
 	ctx := context.WithoutCancel(f.base)
@@ -174,38 +170,73 @@ func (f *Frontend) Run(ctx context.Context) error {
 	}
 }
 
-// sweep begins the attempts that are due.
+// sweep begins the attempts that are due. An account with many may not hide the
+// others behind those that it has no room for: these are passed over, and where
+// one sweep stops looking the next goes on.
 func (f *Frontend) sweep(ctx context.Context) error {
-	var due []*authz
-	now := f.deps.Now().UnixMilli()
-	err := f.view(ctx, func(tx store.Tx) error {
-		due = nil
-		for a, err := range authzs.Range(tx, "due", "", dueValue(now+1)) {
-			if err != nil {
-				return err
-			}
-			if due = append(due, a); len(due) == sweepMost {
-				break
-			}
-		}
-		return nil
-	})
+	due, err := f.due(ctx)
 	if err != nil {
 		return err
 	}
 	for _, a := range due {
-		if len(f.slots) == cap(f.slots) || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return nil
 		}
-		if err := f.take(ctx, a.ID); err != nil {
+		if err := f.take(ctx, a); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take leases one row and begins an attempt for it.
-func (f *Frontend) take(ctx context.Context, id string) error {
+// due finds rows that an attempt may be made for. Only Run calls it.
+func (f *Frontend) due(ctx context.Context) (due []*authz, err error) {
+	now := f.deps.Now().UnixMilli()
+	var next string
+	err = f.view(ctx, func(tx store.Tx) error {
+		due, next = nil, ""
+		looked := 0
+		for a, err := range authzs.Range(tx, "due", f.sweepFrom, dueValue(now+1)) {
+			if err != nil {
+				return err
+			}
+			if f.doing.room(a) {
+				due = append(due, a)
+			}
+			if looked++; looked == sweepLook || len(due) == sweepMost {
+				next = dueValue(a.Due)
+				return nil
+			}
+		}
+		return nil
+	})
+	f.sweepFrom = next
+	return due, err
+}
+
+// take leases one row and begins an attempt for it, if there is room.
+func (f *Frontend) take(ctx context.Context, a *authz) error {
+	if f.doing.begin(a, a.accepted()) != begun {
+		return nil
+	}
+	taken, at, err := f.lease(ctx, a.ID)
+	if err == nil && at >= 0 {
+		if result := f.attempt(taken, taken.Challenges[at], taken.Thumbprint); result != nil {
+			if !f.tasks.start(func() { f.finish(a.ID, at, taken.Thumbprint, result) }) {
+				f.doing.recorded(a.ID)
+			}
+			return nil
+		}
+	} else {
+		f.doing.validated(a.Account)
+	}
+	f.doing.recorded(a.ID)
+	return err
+}
+
+// lease takes a row for this node. What it returns as at is the challenge to
+// validate, or negative when there is nothing to be done.
+func (f *Frontend) lease(ctx context.Context, id string) (*authz, int, error) {
 	var taken *authz
 	at := -1
 	err := f.deps.DB.Update(ctx, func(tx store.Tx) error {
@@ -234,13 +265,7 @@ func (f *Frontend) take(ctx context.Context, id string) error {
 		return authzs.Put(tx, old, &a)
 	})
 	if errors.Is(err, errUnchanged) || errors.Is(err, store.ErrNotFound) {
-		return nil
+		return nil, -1, nil
 	}
-	if err != nil || at < 0 {
-		return err
-	}
-	if result := f.attempt(taken.Name, taken.Challenges[at], taken.Thumbprint); result != nil {
-		f.tasks.start(func() { f.finish(id, at, taken.Thumbprint, result) })
-	}
-	return nil
+	return taken, at, err
 }

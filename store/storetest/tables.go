@@ -176,6 +176,11 @@ func testRange(t *testing.T, db store.DB) {
 				if !slices.Equal(got, wanted) {
 					t.Errorf("Range(%q, %q) = %q, want %q", from, to, got, wanted)
 				}
+				for most, n := range map[int]int{1: min(1, len(wanted)), 1000: len(wanted)} {
+					if got, err := Docs().Count(tx, "raw", from, to, most); got != n || err != nil {
+						t.Errorf("Count(%q, %q, %d) = %d, %v, want %d", from, to, most, got, err, n)
+					}
+				}
 			}
 		}
 		return nil
