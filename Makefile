@@ -53,8 +53,7 @@ test-long: deps
 
 # fuzz runs each FuzzXxx for FUZZTIME.
 fuzz:
-	@set -e; grep -rn --include='*_test.go' -E '^func Fuzz[A-Za-z0-9_]+\(' . | sed -E 's|^\./(.*)/[^/]*:[0-9]+:func (Fuzz[A-Za-z0-9_]+)\(.*|\1 \2|' | \
-	while read -r dir name; do echo "fuzz ./$$dir $$name"; $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "./$$dir"; done
+	GO=$(GO) .ci/fuzz $(FUZZTIME)
 
 # bench measures the table of the README, fsync on: about ten minutes.
 bench: build
