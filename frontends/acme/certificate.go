@@ -45,7 +45,9 @@ func (c *call) certificate() error {
 }
 
 // The reasons of RFC 5280, Section 5.3.1 that a subscriber can give.
-var clientReasons = []int64{0, 1, 3, 4, 5, 9}
+var clientReasons = []int64{0, keyCompromise, 3, 4, 5, 9}
+
+const keyCompromise = 1
 
 // revoke: RFC 8555, Section 7.6.
 func (c *call) revoke() error {
@@ -78,9 +80,12 @@ func (c *call) revoke() error {
 	} else if err != nil {
 		return err
 	}
-	by, err := c.mayRevoke(row, cert)
+	by, owns, err := c.mayRevoke(row, cert)
 	if err != nil {
 		return err
+	}
+	if reason == keyCompromise && !owns {
+		return refuse(http.StatusBadRequest, badRevocationReason, "keyCompromise is for the certificate's key, or the account that it was issued to, to say; give another reason")
 	}
 	if c.now.After(row.NotAfter) {
 		return bad("the certificate has expired; there is nothing to revoke")
@@ -99,28 +104,29 @@ func (c *call) revoke() error {
 	return err
 }
 
-// mayRevoke says by what right the signer revokes: as the certificate's key, as
-// the account that it was issued to, or as one that has proved control of all
-// its names.
-func (c *call) mayRevoke(row *engine.Certificate, cert *x509.Certificate) (by string, err error) {
+// mayRevoke says by what right the signer revokes: as the certificate's key or
+// the account that it was issued to, who own it, or as one that has proved
+// control of all its names. That one may say that they are no longer the
+// owner's, but nothing about the key, which keyCompromise blocks for ever.
+func (c *call) mayRevoke(row *engine.Certificate, cert *x509.Certificate) (by string, owns bool, err error) {
 	if c.account == nil {
 		k, err := jose.FromPublic(cert.PublicKey)
 		if err != nil || k.Thumbprint() != c.key.Thumbprint() {
-			return "", refuse(http.StatusForbidden, unauthorized, "the message is not signed by the certificate's key")
+			return "", false, refuse(http.StatusForbidden, unauthorized, "the message is not signed by the certificate's key")
 		}
-		return "key:" + row.SPKI, nil
+		return "key:" + row.SPKI, true, nil
 	}
 	if row.Requester == c.account.principal() {
-		return string(row.Requester), nil
+		return string(row.Requester), true, nil
 	}
 	ok, err := c.controls(row.Names)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
 	if !ok {
-		return "", refuse(http.StatusForbidden, unauthorized, "the certificate was issued to another account, and this one has not proved control of all its names")
+		return "", false, refuse(http.StatusForbidden, unauthorized, "the certificate was issued to another account, and this one has not proved control of all its names")
 	}
-	return string(c.account.principal()), nil
+	return string(c.account.principal()), false, nil
 }
 
 // controls reports whether the account has a valid authorization for each name.

@@ -40,9 +40,13 @@ func TestACME_A099_WhoMayRevoke(t *testing.T) {
 		t.Error("not as it should be")
 	}
 	der = cert()
-	w.ok("the certificate's key", forged.postKey(url, revocation(der, "4")), 200)
+	w.ok("the certificate's key", forged.postKey(url, revocation(der, "1")), 200)
 	der = cert()
 	stranger.ready("b.example.org")
+	w.want("what it cannot know", stranger.post(url, revocation(der, "1")), 400, badRevocationReason)
+	if w.engine.status(der) != engine.Good {
+		t.Error("revoked")
+	}
 	w.ok("authorized for all names", stranger.post(url, revocation(der, "")), 200)
 	der = cert()
 	w.advance(authzLife)
