@@ -153,6 +153,9 @@ func (f *Frontend) give(w http.ResponseWriter, r *http.Request, fallback string,
 	if form == asJSON {
 		return f.ok(w, http.StatusOK, viewCertificate(row, der, all))
 	}
+	if der == nil {
+		return errNotMade
+	}
 	if form == asDER {
 		send(w, http.StatusOK, "application/pkix-cert", der)
 		return nil
@@ -163,6 +166,11 @@ func (f *Frontend) give(w http.ResponseWriter, r *http.Request, fallback string,
 	}
 	return sendChain(w, form, append([][]byte{der}, chain...))
 }
+
+// errNotMade is for a serial number whose certificate was decided on and then
+// given up: the CRL lists it, but there is nothing to hand out.
+var errNotMade = &problem{Status: http.StatusNotFound, Reason: "no-certificate",
+	Detail: "There is a record of this serial number, but no certificate: issuing it was interrupted. Ask for application/json to see the record."}
 
 func sendChain(w http.ResponseWriter, form string, chain [][]byte) error {
 	if form != asPKCS7 {

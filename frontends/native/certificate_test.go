@@ -69,6 +69,24 @@ func TestNative_Certificates(t *testing.T) {
 	}
 }
 
+// A certificate that was decided on and given up is a record, and no bytes.
+func TestNative_AbandonedCertificate(t *testing.T) {
+	b := newBench(t)
+	row := b.store(b.issuing, b.issuing.leaf(nil))
+	delete(b.engine.ders, row.CertID.String())
+	at := prefix + "/certificates/" + row.Serial
+	for _, form := range []string{"pem", "der", "pkcs7"} {
+		w := b.do(b.enroll, ask{method: "GET", target: at + "?format=" + form, token: goodToken})
+		if p := problemOf(t, w); p.Status != 404 || p.Reason != "no-certificate" {
+			t.Errorf("%s: %+v", form, p)
+		}
+	}
+	w := b.do(b.enroll, ask{method: "GET", target: at + "?format=json", token: goodToken})
+	if w.Code != 200 || strings.Contains(w.Body.String(), `"certificate"`) {
+		t.Errorf("JSON: %d %s", w.Code, w.Body)
+	}
+}
+
 func TestNative_AmbiguousSerial(t *testing.T) {
 	b := newBench(t)
 	one, two := b.issuing.leaf(nil), b.issuing.leaf(nil)
