@@ -79,7 +79,7 @@ func TestWhoeverIsFirstTwiceSignsTheSame(t *testing.T) {
 		w.Submit(t.Context(), s)
 	}()
 	w.step = nil
-	r, _, err := w.find(t.Context(), s.Key.String())
+	r, err := w.find(t.Context(), s.Key.String())
 	if err != nil || r.State != Issuing {
 		t.Fatalf("row %+v, %v", r, err)
 	}
@@ -134,7 +134,7 @@ func TestStaleIntentIsAbandonedAndListed(t *testing.T) {
 		w.Submit(t.Context(), s)
 	}()
 	w.step = nil
-	r, _, err := w.find(t.Context(), s.Key.String())
+	r, err := w.find(t.Context(), s.Key.String())
 	if err != nil || r.State != Issuing {
 		t.Fatal(r, err)
 	}

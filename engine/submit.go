@@ -125,39 +125,37 @@ func (e *Engine) newRequest(s Submission, asked *Asked) *Request {
 // recall answers for a request whose Key was submitted before, as far as that
 // still answers. It returns nil when r is new.
 func (e *Engine) recall(ctx context.Context, r *Request) (Disposition, error) {
-	old, revoked, err := e.find(ctx, r.Key)
-	if errors.Is(err, ErrNoRequest) {
+	var old *Request
+	var answers bool
+	err := e.view(ctx, func(tx store.Tx) (err error) {
+		if old, err = requests.One(tx, "key", r.Key); err != nil {
+			return err
+		}
+		revoked, err := revokedIfIssued(tx, old)
+		if err != nil {
+			return err
+		}
+		answers, err = replays(old, r, revoked, e.now())
+		return err
+	})
+	if store.Missing(err) {
 		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	answers, err := replays(old, r, revoked, e.now())
-	if err != nil || !answers {
+	} else if err != nil || !answers {
 		return nil, err
 	}
 	return e.resume(ctx, old)
 }
 
-// find returns the row that a Key leads to, and whether its certificate is
-// revoked.
-func (e *Engine) find(ctx context.Context, key string) (r *Request, revoked bool, err error) {
+// find returns the row that a Key leads to.
+func (e *Engine) find(ctx context.Context, key string) (r *Request, err error) {
 	err = e.view(ctx, func(tx store.Tx) (err error) {
-		if r, err = requests.One(tx, "key", key); err != nil {
-			return err
-		}
-		if r.State == StateIssued {
-			c, err := certificates.Get(tx, r.Cert.key())
-			if err != nil {
-				return err
-			}
-			revoked = c.Status == Revoked
-		}
-		return nil
+		r, err = requests.One(tx, "key", key)
+		return err
 	})
 	if store.Missing(err) {
-		return nil, false, ErrNoRequest
+		return nil, ErrNoRequest
 	}
-	return r, revoked, err
+	return r, err
 }
 
 // replays says whether the row old answers for the submission r of the same
@@ -245,7 +243,7 @@ func (e *Engine) orOther(ctx context.Context, r *Request, d Disposition, err err
 	if !errors.Is(err, errMoved) {
 		return d, err
 	}
-	now, _, err := e.find(ctx, r.Key)
+	now, err := e.find(ctx, r.Key)
 	if errors.Is(err, ErrNoRequest) {
 		return nil, fmt.Errorf("%w: another request for the same names ended in this moment", ErrUndecided)
 	} else if err != nil {
@@ -260,7 +258,7 @@ func (e *Engine) orOther(ctx context.Context, r *Request, d Disposition, err err
 // Status answers for the request with the Key, or ErrNoRequest. The Key holds
 // the requester, so whoever can make it may know.
 func (e *Engine) Status(ctx context.Context, k Key) (Disposition, error) {
-	r, _, err := e.find(ctx, k.String())
+	r, err := e.find(ctx, k.String())
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +268,7 @@ func (e *Engine) Status(ctx context.Context, k Key) (Disposition, error) {
 // Peek is Status without any effect: an approval that nobody has used yet stays
 // unused.
 func (e *Engine) Peek(ctx context.Context, k Key) (Disposition, error) {
-	r, _, err := e.find(ctx, k.String())
+	r, err := e.find(ctx, k.String())
 	if err != nil {
 		return nil, err
 	}
