@@ -67,6 +67,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 type Requests interface {
 	Submit(context.Context, engine.Submission) (engine.Disposition, error)
 	Status(context.Context, engine.Key) (engine.Disposition, error)
+	Peek(context.Context, engine.Key) (engine.Disposition, error)
 	Retrieve(ctx context.Context, id string, p engine.Principal) (engine.Disposition, error)
 }
 

@@ -144,6 +144,10 @@ func (e *fakeEngine) Status(_ context.Context, k engine.Key) (engine.Disposition
 	return nil, engine.ErrNoRequest
 }
 
+func (e *fakeEngine) Peek(ctx context.Context, k engine.Key) (engine.Disposition, error) {
+	return e.Status(ctx, k)
+}
+
 func (e *fakeEngine) Retrieve(_ context.Context, id string, p engine.Principal) (engine.Disposition, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -52,6 +52,27 @@ func TestPurgeOfDecidedOrders(t *testing.T) {
 	}
 }
 
+// An approval is for the client to use: looking what can go uses none.
+func TestPurgeSpendsNoApproval(t *testing.T) {
+	w := newRealWorld(t)
+	w.f.deps.Retention = time.Hour
+	c := w.client()
+	url, id := c.pend()
+	if _, err := w.Approve(t.Context(), officer, id, "", ""); err != nil {
+		t.Fatal(err)
+	}
+	w.advance(2 * time.Hour)
+	if err := w.f.purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.issued(); n != 0 {
+		t.Errorf("%d certificates", n)
+	}
+	if a := c.read(url); a.Status != "valid" {
+		t.Errorf("%s", a.body)
+	}
+}
+
 func TestACME_OneAccountParallel(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()

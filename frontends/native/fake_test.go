@@ -73,13 +73,13 @@ func (f *fake) Deny(_ context.Context, a engine.Actor, id, detail string) (engin
 	return f.answer, f.called("Deny " + a.Person + " " + id + " " + detail)
 }
 
-func (f *fake) Request(_ context.Context, id string) (*engine.Request, error) {
-	return &engine.Request{ID: id, State: engine.Pending, Requester: f.owner}, f.called("Request")
+func (f *fake) PeekRequest(context.Context, string) (engine.Disposition, error) {
+	return f.answer, f.called("PeekRequest")
 }
 
 func (f *fake) Explain(_ context.Context, id string) (*engine.Explanation, error) {
-	r, err := f.Request(context.Background(), id)
-	return &engine.Explanation{Request: r}, err
+	r := &engine.Request{ID: id, State: engine.Pending, Requester: f.owner}
+	return &engine.Explanation{Request: r}, f.called("Explain")
 }
 
 func (f *fake) Requests(_ context.Context, filter engine.RequestFilter) ([]*engine.Request, string, error) {

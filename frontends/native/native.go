@@ -38,7 +38,7 @@ type Requests interface {
 	Approve(ctx context.Context, a engine.Actor, id, digest, note string) (engine.Disposition, error)
 	Deny(ctx context.Context, a engine.Actor, id, detail string) (engine.Disposition, error)
 	Explain(ctx context.Context, id string) (*engine.Explanation, error)
-	Request(ctx context.Context, id string) (*engine.Request, error)
+	PeekRequest(ctx context.Context, id string) (engine.Disposition, error)
 	Requests(ctx context.Context, f engine.RequestFilter) ([]*engine.Request, string, error)
 }
 

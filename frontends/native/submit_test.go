@@ -304,6 +304,9 @@ func TestNative_Retrieve(t *testing.T) {
 	if code := get(ask{cert: b.person(engine.Officer)}); code != 202 {
 		t.Errorf("officer: %d", code)
 	}
+	if last := b.engine.calls[len(b.engine.calls)-1]; last != "PeekRequest" {
+		t.Errorf("an officer who looks causes %s", last)
+	}
 	for _, id := range []string{"x", "..x", strings.Repeat("a", 300)} {
 		if code := get(ask{token: goodToken, target: prefix + "/requests/" + id}); code != 404 {
 			t.Errorf("%s: %d", id, code)
