@@ -1,11 +1,13 @@
 package native
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -240,6 +242,33 @@ func TestNative_R011_Policy(t *testing.T) {
 		if tt.body == "broken" && !strings.Contains(problemOf(t, w).Detail, "policy.yaml:3:5") {
 			t.Errorf("the place of the error is lost: %s", w.Body)
 		}
+	}
+}
+
+// A gauge is a lock that tells whether it is held.
+type gauge struct {
+	sync.Mutex
+	held, times int
+}
+
+func (g *gauge) Lock()   { g.Mutex.Lock(); g.held++; g.times++ }
+func (g *gauge) Unlock() { g.held--; g.Mutex.Unlock() }
+
+// Frontends that take one another's place share the lock of a change.
+func TestNative_PolicyChangesShareALock(t *testing.T) {
+	b := newBench(t)
+	g := &gauge{}
+	b.front.d.Applying = g
+	apply := b.front.d.Apply
+	b.front.d.Apply = func(ctx context.Context, a engine.Actor, doc []byte) (string, []string, error) {
+		if g.held != 1 {
+			t.Error("the change is made without the lock")
+		}
+		return apply(ctx, a, doc)
+	}
+	w := b.do(b.admin, ask{method: "POST", target: prefix + "/policy", cert: b.person(engine.Admin), body: "profiles: {}\n", mediaType: "application/yaml"})
+	if w.Code != 200 || g.times != 1 || g.held != 0 {
+		t.Errorf("%d %d %d", w.Code, g.times, g.held)
 	}
 }
 

@@ -108,6 +108,10 @@ type Deps struct {
 	// administrator. Nil: this server takes no documents over the API.
 	Apply func(ctx context.Context, a engine.Actor, doc []byte) (version string, changes []string, err error)
 
+	// Applying makes the comparison with If-Match and Apply one step on this
+	// node. Frontends that take one another's place share it. Nil: one of its own.
+	Applying sync.Locker
+
 	// Exposure returns what people should know about who can enroll from where,
 	// one sentence each. May be nil.
 	Exposure func() []string
@@ -124,10 +128,6 @@ type Frontend struct {
 	chains  chainCache
 	cursors []byte
 	origin  *http.CrossOriginProtection
-
-	// applying makes the comparison with If-Match and the change one step on
-	// this node.
-	applying sync.Mutex
 }
 
 // New makes a Frontend. It opens nothing.
@@ -140,6 +140,9 @@ func New(c Config, d Deps) (*Frontend, error) {
 	}
 	if d.Note == nil {
 		d.Note = func(context.Context, string, any) {}
+	}
+	if d.Applying == nil {
+		d.Applying = new(sync.Mutex)
 	}
 	f := &Frontend{c: c, d: d, cursors: d.CursorKey, origin: http.NewCrossOriginProtection()}
 	if f.cursors == nil {

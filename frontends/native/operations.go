@@ -166,8 +166,8 @@ func (f *Frontend) apply(w http.ResponseWriter, r *http.Request, c *caller) erro
 	if err != nil {
 		return err
 	}
-	f.applying.Lock()
-	defer f.applying.Unlock()
+	f.d.Applying.Lock()
+	defer f.d.Applying.Unlock()
 	if err := f.unchanged(r); err != nil {
 		return err
 	}

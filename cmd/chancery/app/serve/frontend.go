@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
@@ -42,6 +43,7 @@ type World struct {
 	OwnNames []string                  // host names and addresses of this server
 	NonceKey []byte                    // shared by all nodes
 	Apply    func(ctx context.Context, a engine.Actor, doc []byte) (version string, changes []string, err error)
+	Applying sync.Locker // held by whoever compares the version in use and then calls Apply
 	Exposure func() []string
 }
 

@@ -12,11 +12,7 @@ import (
 // Reload reads policy.yaml again and decides with it from now on. On an error
 // everything stays as it was.
 func (s *Server) Reload(ctx context.Context, by string) (version string, changes []string, err error) {
-	p, err := config.LoadPolicy(s.node.Dir.Policy(), s.node.Open)
-	if err != nil {
-		return "", nil, err
-	}
-	return s.use(ctx, p, by)
+	return s.use(ctx, by, nil)
 }
 
 // Apply is Reload with a document that an administrator sent; it then takes the
@@ -29,21 +25,20 @@ func (s *Server) Apply(ctx context.Context, a engine.Actor, doc []byte) (version
 	if len(doc) == 0 {
 		return s.Reload(ctx, a.Person)
 	}
-	p, err := config.ParsePolicy("policy", doc, s.node.Open)
-	if err != nil {
-		return "", nil, err
-	}
-	if version, changes, err = s.use(ctx, p, a.Person); err != nil {
-		return "", nil, err
-	}
-	return version, changes, datadir.Write(s.node.Dir.Policy(), doc, 0o600)
+	return s.use(ctx, a.Person, doc)
 }
 
 // use makes modules and frontends for a policy, and when all of them could be
-// made, swaps them in.
-func (s *Server) use(ctx context.Context, p engine.Policy, by string) (version string, changes []string, err error) {
+// made, swaps them in. The policy is the document, which then becomes
+// policy.yaml, or without one what that file says. All of it is one step: of
+// changes that overlap, the one in force is the one in the file.
+func (s *Server) use(ctx context.Context, by string, doc []byte) (version string, changes []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	p, err := s.policy(doc)
+	if err != nil {
+		return "", nil, err
+	}
 	if changes, err = s.node.Engine.Changes(&p); err != nil {
 		return "", nil, err
 	}
@@ -60,7 +55,20 @@ func (s *Server) use(ctx context.Context, p engine.Policy, by string) (version s
 	for _, warning := range g.open {
 		s.node.Log.WarnContext(ctx, warning)
 	}
+	if doc != nil {
+		if err := datadir.Write(s.node.Dir.Policy(), doc, 0o600); err != nil {
+			return "", nil, fmt.Errorf("the policy is in force, but not after the next start: %w", err)
+		}
+	}
 	return version, changes, nil
+}
+
+// policy reads a document, or without one policy.yaml.
+func (s *Server) policy(doc []byte) (engine.Policy, error) {
+	if doc == nil {
+		return config.LoadPolicy(s.node.Dir.Policy(), s.node.Open)
+	}
+	return config.ParsePolicy("policy", doc, s.node.Open)
 }
 
 // exposure is what people should know about who can enroll from where.

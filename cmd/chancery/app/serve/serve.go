@@ -32,11 +32,12 @@ type Server struct {
 	tls       *ownTLS
 	access    []*access.Access
 
-	mu      sync.Mutex // of changes: one policy at a time
-	current atomic.Pointer[generation]
-	workers workers
-	base    context.Context // of the workers: done when the server stops
-	drain   atomic.Bool
+	mu       sync.Mutex // of changes: one policy at a time
+	applying sync.Mutex // of administrators' changes, from looking at the version in use on
+	current  atomic.Pointer[generation]
+	workers  workers
+	base     context.Context // of the workers: done when the server stops
+	drain    atomic.Bool
 }
 
 // gcPercent lets the heap grow to several times what is in use before it is
@@ -97,7 +98,7 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	}
 	s.world = World{
 		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
-		Apply: s.Apply, Exposure: s.exposure,
+		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure,
 	}
 	if u := n.Settings.PublicURL.HTTPS; u != "" {
 		s.world.HTTPS = u
