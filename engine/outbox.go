@@ -54,6 +54,10 @@ const (
 	maxAttempts = 12
 	maxBackoff  = 6 * time.Hour
 	batchSize   = 256
+
+	// gatherTime is how long an exit that takes batches waits for more: nobody
+	// waits for it, and one fsync then does for many events.
+	gatherTime = 50 * time.Millisecond
 )
 
 // announce writes a delivery for every exit that wants the event, leased to this
@@ -142,12 +146,25 @@ func (e *Engine) takeQueued(ctx context.Context, o Outlet, queue chan *Delivery,
 		case <-look:
 			return true
 		case d := <-queue:
+			if _, ok := o.Exit.(Batcher); ok {
+				pause(ctx, gatherTime)
+			}
 			batch := []*Delivery{d}
 			for len(batch) < batchSize && len(queue) > 0 {
 				batch = append(batch, <-queue)
 			}
 			e.tellAll(ctx, o, batch)
 		}
+	}
+}
+
+// pause waits, or less if ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 

@@ -134,7 +134,7 @@ func (r *Request) basis() []string {
 			b = append(b, s)
 		}
 	}
-	add("requester:" + string(r.Requester))
+	add(string(r.Requester)) // "grant:ID" once, for both
 	for _, p := range r.Proofs {
 		if p.Method == ByGrant {
 			add("grant:" + p.Ref)
@@ -146,7 +146,7 @@ func (r *Request) basis() []string {
 		add("vote:" + v.By)
 	}
 	if r.Policy != "" {
-		add("policy:" + r.Policy)
+		add("policy:" + r.Policy[:16])
 	}
 	return b
 }

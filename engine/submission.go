@@ -109,7 +109,7 @@ const (
 // A Proof is one fact that a frontend or the engine established.
 type Proof struct {
 	Method    Method       `json:"m"`
-	Principal Principal    `json:"p,omitempty"` // about whom
+	Principal Principal    `json:"p,omitempty"` // about whom; empty in rows for the requester
 	Names     []names.Name `json:"n,omitempty"` // whose control was proved
 	Ref       string       `json:"r,omitempty"` // what it rests on: authorization, grant, certificate
 	By        string       `json:"b,omitempty"` // who established it: node, validator, officer

@@ -115,10 +115,15 @@ func (e *Engine) newRequest(s Submission, asked *Asked) *Request {
 	now := e.now()
 	r := &Request{
 		ID: e.newID(), Source: s.Source, Endpoint: s.Endpoint, Requester: s.Requester, Key: s.Key.String(), State: Received,
-		BodyMAC: e.mac("body", s.Body), WantAuth: s.Authority, Want: s.Profile, Claims: s.Claims, Proofs: s.Proofs,
+		BodyMAC: e.mac("body", s.Body), WantAuth: s.Authority, Want: s.Profile, Claims: s.Claims, Proofs: slices.Clone(s.Proofs),
 		Replaces: s.Replaces, Keep: int64(s.Keep / time.Second), KeyPerRun: s.KeyPerRun, Received: now, Asked: asked,
 	}
 	r.Same = sameHash(r)
+	for i := range r.Proofs {
+		if r.Proofs[i].Principal == r.Requester {
+			r.Proofs[i].Principal = "" // whom else
+		}
+	}
 	return r
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"chancery/store"
@@ -17,11 +18,17 @@ type trail struct {
 }
 
 func (e *Engine) keepTrail(tx store.Tx, request string, o *outcome, now time.Time) error {
-	doc, err := json.Marshal(trail{now, o.trail, o.warrants})
+	steps := slices.Clone(o.trail)
+	for i := range steps {
+		if steps[i].Verdict == string(pass) {
+			steps[i].Verdict = "" // nearly all
+		}
+	}
+	doc, err := json.Marshal(trail{now, steps, o.warrants})
 	if err != nil {
 		return err
 	}
-	return raws.Insert(tx, trailKey(request)+e.newID()[1:], doc)
+	return raws.Insert(tx, trailKey(request)+e.newID()[1:14], doc) // time, and a little more
 }
 
 // lastTrail is how the last decision on a request was reached; empty when
@@ -35,6 +42,11 @@ func lastTrail(tx store.Tx, request string) (*trail, error) {
 		*t = trail{}
 		if err := json.Unmarshal(doc.Bytes, t); err != nil {
 			return nil, err
+		}
+	}
+	for i := range t.Steps {
+		if t.Steps[i].Verdict == "" {
+			t.Steps[i].Verdict = string(pass)
 		}
 	}
 	return t, nil

@@ -106,6 +106,6 @@ func (v Verdict) Pends() bool { return v.kind == pend }
 // A TrailEntry is what one step said and changed, kept for Explain.
 type TrailEntry struct {
 	Step    string `json:"s"`
-	Verdict string `json:"v"`
+	Verdict string `json:"v,omitempty"` // empty in the store for pass
 	Detail  string `json:"d,omitempty"`
 }

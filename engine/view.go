@@ -21,7 +21,7 @@ var ErrBadCursor = errors.New("the cursor is not one that a page before this one
 type RequestFilter struct {
 	State     State
 	Requester Principal
-	Basis     string // what it rests on: "requester:PRINCIPAL", "grant:ID", "vote:NAME", "by:NODE", "policy:VERSION"
+	Basis     string // what it rests on: a requester, "grant:ID", "vote:NAME", "by:NODE", "policy:" and 16 digits of the version
 	Profile   string
 	Source    Source
 	Since     time.Time
@@ -55,9 +55,9 @@ func (e *Engine) Requests(ctx context.Context, f RequestFilter) ([]*Request, str
 
 func (e *Engine) listRequests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
 	for _, by := range []struct{ index, value string }{
-		{"basis", f.Basis}, {"basis", "requester:" + string(f.Requester)}, {"state", string(f.State)},
+		{"basis", f.Basis}, {"basis", string(f.Requester)}, {"state", string(f.State)},
 	} {
-		if by.value == "" || by.value == "requester:" || by.value == string(StateIssued) {
+		if by.value == "" || by.value == string(StateIssued) {
 			continue
 		}
 		if f.After != "" && !store.ValidID(f.After) {

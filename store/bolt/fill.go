@@ -12,8 +12,12 @@ import (
 // keys and is best left full. Where they come anywhere, both halves are best
 // left half full, for a page that is left full is split again by its next key.
 //
-// A stream shows by the key that follows a new one: it stays the same.
+// A stream shows by the key that follows a new one: it stays the same. Where
+// each new key comes just before the last one, as with the newest first, it is
+// the right half that is best left full.
 type fill struct {
+	last    uint64      // hash of the key inserted last
+	falls   float64     // moving share of keys that came just before the last one
 	follows [128]uint64 // hashes of the keys that followed those looked at last, as a ring
 	n       int         // keys inserted
 	streams float64     // moving share of keys followed by one of those
@@ -31,10 +35,13 @@ const (
 
 // percent is what bbolt calls FillPercent.
 func (f *fill) percent() float64 {
-	if f.streams < streamed {
-		return bbolt.DefaultFillPercent
+	switch {
+	case f.falls >= streamed:
+		return 1 - streamFill
+	case f.streams >= streamed:
+		return streamFill
 	}
-	return streamFill
+	return bbolt.DefaultFillPercent
 }
 
 // inserting notes that a key is about to be inserted into b. It looks only
@@ -42,12 +49,18 @@ func (f *fill) percent() float64 {
 // before it were emptied in the same transaction.
 func (f *fill) inserting(seed maphash.Seed, b *bbolt.Bucket, key []byte) {
 	f.n++
+	last := f.last
+	f.last = maphash.Bytes(seed, key)
 	if f.n%sample != 0 {
 		return
 	}
 	next, _ := b.Cursor().Seek(key)
 	h := maphash.Bytes(seed, next)
 	f.streams *= 1 - weight
+	f.falls *= 1 - weight
+	if h == last {
+		f.falls += weight
+	}
 	if slices.Contains(f.follows[:], h) {
 		f.streams += weight
 	}
