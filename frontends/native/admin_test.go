@@ -118,7 +118,7 @@ func TestNative_OfficersDecide(t *testing.T) {
 		t.Errorf("no such request: %d", w.Code)
 	}
 	b.engine.err = fmt.Errorf("%w: you made this request yourself", engine.ErrForbidden)
-	if p := problemOf(t, b.do(b.admin, ask{method: "POST", target: at + "/approve", cert: officer})); p.Status != 403 || !strings.Contains(p.Detail, "yourself") {
+	if p := problemOf(t, b.do(b.admin, ask{method: "POST", target: at + "/approve", cert: officer})); p.Status != 403 || p.Reason != "forbidden" || p.Detail != "you made this request yourself" {
 		t.Errorf("own request: %+v", p)
 	}
 }

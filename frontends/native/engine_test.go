@@ -149,7 +149,7 @@ func TestNative_XH010_OwnRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bob.Approve(ctx, r.ID, "", ""); reasonOf(err) != "forbidden" {
+	if _, err := bob.Approve(ctx, r.ID, "", ""); reasonOf(err) != "forbidden" || strings.Count(err.Error(), "forbidden") != 1 {
 		t.Errorf("bob approves his own request: %v", err)
 	}
 	if _, err := h.client(h.carol, "").Approve(ctx, r.ID, "", ""); err != nil {

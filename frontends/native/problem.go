@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -100,7 +101,8 @@ func explainError(err error) *problem {
 		if errors.Is(err, known.err) {
 			p := &problem{Status: known.status, Reason: known.reason, Detail: known.detail, cause: err}
 			if p.Detail == "" {
-				p.Detail = err.Error()
+				// Clients show the reason before the detail.
+				p.Detail = strings.TrimPrefix(err.Error(), known.reason+": ")
 			}
 			return p
 		}
