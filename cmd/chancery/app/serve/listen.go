@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -123,61 +122,4 @@ func newHTTP(h http.Handler, log *slog.Logger) *http.Server {
 		// What strangers do wrong while they connect is no news.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-}
-
-// healthz says that the process answers.
-func healthz(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") }
-
-// readyz says whether the CA can do its work, and if not, what keeps it.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
-	defer cancel()
-	why := s.unready(ctx)
-	if len(why) == 0 {
-		plain(w, http.StatusOK, "ready\n")
-		return
-	}
-	text := "not ready:\n"
-	for _, line := range why {
-		text += line + "\n"
-	}
-	plain(w, http.StatusServiceUnavailable, text)
-}
-
-// unready lists what keeps the CA from its work. It tells strangers nothing that
-// is secret, and people what to look at.
-func (s *Server) unready(ctx context.Context) []string {
-	if s.drain.Load() {
-		return []string{"the server is stopping"}
-	}
-	h, err := s.node.Engine.Health(ctx)
-	if err != nil {
-		s.node.Log.ErrorContext(ctx, "health", "err", err)
-		return []string{"the records cannot be read; see the log"}
-	}
-	all, err := s.node.Engine.Authorities(ctx)
-	if err != nil {
-		return []string{"the authorities cannot be read; see the log"}
-	}
-	var why []string
-	for _, a := range all {
-		if !a.CanSign {
-			why = append(why, "authority "+a.Name+" has no key on this node")
-			continue
-		}
-		if until, ok := h.CRLs[a.KeyID]; !ok || s.node.Now().After(until) {
-			why = append(why, "authority "+a.Name+" has no current CRL")
-		}
-		if s.node.Now().After(a.Chain[0].NotAfter) {
-			why = append(why, "authority "+a.Name+" has expired")
-		}
-	}
-	return why
-}
-
-func plain(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text))
 }

@@ -36,6 +36,7 @@ type Server struct {
 	applying sync.Mutex // of administrators' changes, from looking at the version in use on
 	current  atomic.Pointer[generation]
 	workers  workers
+	ready    readiness
 	base     context.Context // of the workers: done when the server stops
 	drain    atomic.Bool
 }

@@ -1,0 +1,85 @@
+package serve
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// healthz says that the process answers.
+func healthz(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") }
+
+// A readiness is what was last found out for /readyz. Anybody may ask that, as
+// often as they like, so finding out is bounded: once at a time and once in
+// readyFor.
+type readiness struct {
+	mu  sync.Mutex
+	at  time.Time
+	why []string
+}
+
+const readyFor = time.Second
+
+// readyz says whether the CA can do its work, and if not, what keeps it.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	why := s.lately(r.Context())
+	if len(why) == 0 {
+		plain(w, http.StatusOK, "ready\n")
+		return
+	}
+	text := "not ready:\n"
+	for _, line := range why {
+		text += line + "\n"
+	}
+	plain(w, http.StatusServiceUnavailable, text)
+}
+
+// lately is unready as it was at most readyFor ago.
+func (s *Server) lately(ctx context.Context) []string {
+	s.ready.mu.Lock()
+	defer s.ready.mu.Unlock()
+	now := s.node.Now()
+	if age := now.Sub(s.ready.at); s.drain.Load() || age < 0 || age >= readyFor {
+		// What is found is for others too, so it is not ended with this request.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		s.ready.at, s.ready.why = now, s.unready(ctx)
+	}
+	return s.ready.why
+}
+
+// unready lists what keeps the CA from its work. It tells strangers nothing that
+// is secret, and people what to look at.
+func (s *Server) unready(ctx context.Context) []string {
+	if s.drain.Load() {
+		return []string{"the server is stopping"}
+	}
+	// Not Health, which counts what waits.
+	all, err := s.node.Engine.Authorities(ctx)
+	if err != nil {
+		s.node.Log.ErrorContext(ctx, "readiness", "err", err)
+		return []string{"the records cannot be read; see the log"}
+	}
+	var why []string
+	for _, a := range all {
+		if !a.CanSign {
+			why = append(why, "authority "+a.Name+" has no key on this node")
+			continue
+		}
+		if a.CRL == nil || s.node.Now().After(a.CRL.NextUpdate) {
+			why = append(why, "authority "+a.Name+" has no current CRL")
+		}
+		if s.node.Now().After(a.Chain[0].NotAfter) {
+			why = append(why, "authority "+a.Name+" has expired")
+		}
+	}
+	return why
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}
