@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"hash/maphash"
 	"slices"
 
@@ -12,12 +13,11 @@ import (
 // keys and is best left full. Where they come anywhere, both halves are best
 // left half full, for a page that is left full is split again by its next key.
 //
-// A stream shows by the key that follows a new one: it stays the same. Where
-// each new key comes just before the last one, as with the newest first, it is
-// the right half that is best left full.
+// A stream shows by the key that follows a new one: it stays the same. Where new
+// keys come before all others, as with the newest first, it is the right half
+// that is best left full.
 type fill struct {
-	last    uint64      // hash of the key inserted last
-	falls   float64     // moving share of keys that came just before the last one
+	falls   float64     // moving share of keys that came before all others
 	follows [128]uint64 // hashes of the keys that followed those looked at last, as a ring
 	n       int         // keys inserted
 	streams float64     // moving share of keys followed by one of those
@@ -49,16 +49,16 @@ func (f *fill) percent() float64 {
 // before it were emptied in the same transaction.
 func (f *fill) inserting(seed maphash.Seed, b *bbolt.Bucket, key []byte) {
 	f.n++
-	last := f.last
-	f.last = maphash.Bytes(seed, key)
 	if f.n%sample != 0 {
 		return
 	}
-	next, _ := b.Cursor().Seek(key)
+	c := b.Cursor()
+	first, _ := c.First()
+	next, _ := c.Seek(key)
 	h := maphash.Bytes(seed, next)
 	f.streams *= 1 - weight
 	f.falls *= 1 - weight
-	if h == last {
+	if bytes.Compare(key, first) < 0 {
 		f.falls += weight
 	}
 	if slices.Contains(f.follows[:], h) {
