@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"chancery/engine/tbs"
 	"chancery/store"
 )
 
@@ -152,4 +153,14 @@ func TestStaleIntentIsAbandonedAndListed(t *testing.T) {
 	}
 	s.Proofs[0].Expires = w.now().Add(time.Hour)
 	w.issue(s) // asking again makes a new request
+}
+
+func mustSign(t *testing.T, w *world, raw []byte) []byte {
+	t.Helper()
+	is := w.current["main"]
+	der, err := tbs.Sign(raw, is.alg, is.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
