@@ -39,6 +39,7 @@ deps:
 
 test: deps
 	$(GO) test -timeout 10m -race $(RACE)
+	$(GO) test -timeout 10m -race -tags faults ./engine
 	$(GO) test -timeout 15m $(PLAIN)
 
 # test-faults kills the server at every named step of Submit, many times.
@@ -48,6 +49,7 @@ test-faults: deps
 # test-long: races everywhere, long crash loops, every fuzz test, benchmarks.
 test-long: deps
 	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 120m -race ./...
+	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 30m -race -tags faults ./engine
 	$(MAKE) fuzz
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./engine/... ./store/... ./frontends/...
 
