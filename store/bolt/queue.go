@@ -86,10 +86,11 @@ func (q *queue) take(old []*request) (rs []*request, closed bool) {
 func (q *queue) await(n int) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.enough = n
 	if q.closed || len(q.requests) >= n {
+		q.enough = 1 // or else the next lone request would wake nobody
 		return false
 	}
+	q.enough = n
 	select {
 	case <-q.wake: // an old one
 	default:
