@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"chancery/engine"
 	"chancery/engine/keys"
@@ -20,6 +22,13 @@ type Config struct {
 	// Curves are the curves that are admitted, of P-256, P-384, P-521. Optional;
 	// default: as the profile says. An empty list admits none.
 	Curves []string `json:"curves,omitempty"`
+
+	// Blocklists are files of keys that are known to somebody else, such as those
+	// that Debian's OpenSSL made in 2006 to 2008 (CVE-2008-0166), in the form of
+	// Debian's openssl-blacklist or as SHA-256 of the SubjectPublicKeyInfo, one
+	// to a line; a relative path is under the server's data. Optional. None comes
+	// with Chancery.
+	Blocklists []string `json:"blocklists,omitempty"`
 }
 
 // New makes the judge.
@@ -38,12 +47,37 @@ func New(c Config, d engine.Deps) (engine.Judge, error) {
 	if err := rules.Check(); err != nil {
 		return nil, err
 	}
-	return judge{rules, d.Facts}.look, nil
+	j := judge{rules: rules, facts: d.Facts}
+	for _, path := range c.Blocklists {
+		l, err := read(path, d.Dir)
+		if err != nil {
+			return nil, fmt.Errorf("blocklists: %w", err)
+		}
+		j.lists = append(j.lists, l)
+	}
+	return j.look, nil
+}
+
+func read(path, dir string) (*keys.Blocklist, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	l, err := keys.ReadBlocklist(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
 }
 
 type judge struct {
 	rules keys.Rules
 	facts engine.Facts
+	lists []*keys.Blocklist
 }
 
 func (j judge) look(ctx context.Context, r *engine.Request, _ engine.Rendered) (engine.Verdict, error) {
@@ -64,6 +98,11 @@ func (j judge) look(ctx context.Context, r *engine.Request, _ engine.Rendered) (
 			why = "it was given up as compromised"
 		}
 		return engine.Deny(engine.BadKey, "public key: it may not be used again (%s); make a new key", why), nil
+	}
+	for _, l := range j.lists {
+		if err := l.Check(key); err != nil {
+			return engine.Deny(engine.BadKey, "%v", err), nil
+		}
 	}
 	// Last, because for RSA it is the dearest.
 	if err := key.Weak(); err != nil {

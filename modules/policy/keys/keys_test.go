@@ -6,8 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha1"
 	"errors"
+	"fmt"
 	"math/big"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -140,5 +144,29 @@ func TestConfig(t *testing.T) {
 		if _, err := New(tt.config, tt.deps); err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%+v: %v, want %q", tt.config, err, tt.says)
 		}
+	}
+}
+
+func TestBlocklists(t *testing.T) {
+	dir := t.TempDir()
+	known, other, modular := newKey(t, elliptic.P256()), newKey(t, elliptic.P256()), newRSA(t)
+	hash := known.Hash()
+	modulus := sha1.Sum(fmt.Appendf(nil, "Modulus=%X\n", modular.Key.(*rsa.PublicKey).N))
+	list := fmt.Sprintf("# as openssl-blacklist, and by SPKI\n%x\n%x\n", modulus[10:], hash)
+	if err := os.WriteFile(filepath.Join(dir, "known.txt"), []byte(list), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j, err := New(Config{Blocklists: []string{"known.txt"}}, engine.Deps{Facts: facts{}, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[*keys.Public]bool{known: true, modular: true, other: false} {
+		v, err := j(t.Context(), &engine.Request{Asked: &engine.Asked{Key: key}}, engine.Rendered{})
+		if reason, _, denied := v.Denied(); err != nil || denied != want || denied && reason != engine.BadKey {
+			t.Errorf("%s: %+v, %v, want denied %t", key, v, err, want)
+		}
+	}
+	if _, err := New(Config{Blocklists: []string{"none.txt"}}, engine.Deps{Facts: facts{}, Dir: dir}); err == nil {
+		t.Error("a list that is not there was accepted")
 	}
 }
