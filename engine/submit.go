@@ -27,12 +27,15 @@ var errMoved = errors.New("the request moved on meanwhile")
 // this way. It returns a Disposition when the outcome is durable. An error means
 // that there is none yet: ErrConflict, a *FrozenError, the error of s.Also, or
 // that something could not tell, in which case submitting again is safe.
+//
+// The numbers are the steps of docs/design.md, section 1; 1 to 3, and what the
+// requester proved, are the frontend's.
 func (e *Engine) Submit(ctx context.Context, s Submission) (Disposition, error) {
 	set := e.setup.Load()
 	if set == nil {
 		return nil, fmt.Errorf("%w: no policy is in use yet", ErrUndecided)
 	}
-	asked, body, err := parse(s)
+	asked, body, err := parse(s) // 4: the request arrives
 	if err != nil {
 		return Denied{Reason: BadCSR, Detail: err.Error()}, nil
 	}
@@ -59,7 +62,7 @@ func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow)
 	if r.State == Issuing {
 		return e.issue(ctx, set, r)
 	}
-	o, err := e.decide(ctx, set, r)
+	o, err := e.decide(ctx, set, r) // 5: policy examines, changes, decides
 	if err != nil { // a policy could not tell: keep the request, decide nothing
 		e.Log.ErrorContext(ctx, "policy could not decide", "request", r.ID, "err", err)
 		if rerr := e.record(ctx, r, n); rerr != nil {
@@ -74,9 +77,9 @@ func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow)
 	}
 	e.fault("decision-committed")
 	if r.State != Issuing {
-		return e.disposition(ctx, r)
+		return e.disposition(ctx, r) // 6: an officer may come to it: vote.go
 	}
-	return e.issue(context.WithoutCancel(ctx), set, r)
+	return e.issue(context.WithoutCancel(ctx), set, r) // 7 and 8: exits are told: outbox.go
 }
 
 // A newRow is what the first commit of a request writes beside its row. It is

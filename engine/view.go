@@ -251,7 +251,7 @@ type AuthorityInfo struct {
 	CRL      *CRL // nil if none was published yet; without DER
 }
 
-// Authorities lists the authorities that clients may use, by name.
+// Authorities lists all authorities by name, Chancery's own too.
 func (e *Engine) Authorities(ctx context.Context) ([]AuthorityInfo, error) {
 	var all []AuthorityInfo
 	for _, name := range slices.Sorted(maps.Keys(e.current)) {
@@ -263,11 +263,13 @@ func (e *Engine) Authorities(ctx context.Context) ([]AuthorityInfo, error) {
 			}
 		}
 		slices.Sort(a.Profiles)
-		c, err := e.CRL(ctx, is.keyID)
-		if err != nil && !errors.Is(err, ErrNoCertificate) {
+		err := e.view(ctx, func(tx store.Tx) (err error) {
+			a.CRL, err = crls.Get(tx, is.keyID)
+			return err
+		})
+		if err != nil && !store.Missing(err) {
 			return nil, err
 		}
-		a.CRL = c
 		all = append(all, a)
 	}
 	return all, nil
