@@ -63,7 +63,7 @@ func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow)
 		return e.issue(ctx, set, r)
 	}
 	o, err := e.decide(ctx, set, r) // 5: policy examines, changes, decides
-	if err != nil { // a policy could not tell: keep the request, decide nothing
+	if err != nil {                 // a policy could not tell: keep the request, decide nothing
 		e.Log.ErrorContext(ctx, "policy could not decide", "request", r.ID, "err", err)
 		if rerr := e.record(ctx, r, n); rerr != nil {
 			return nil, rerr
