@@ -22,6 +22,7 @@ type Engine struct {
 	caKeys  map[[32]byte]bool
 	setup   atomic.Pointer[setup]
 	grants  store.Cache[Grant]
+	clients identities
 
 	crlWake  chan string // key identifiers whose CRL should be made now
 	deliver  sync.Map    // exit name → chan *Delivery, while Run runs

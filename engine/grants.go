@@ -271,7 +271,7 @@ func (e *Engine) HeldGrants(ctx context.Context, s Source, endpoint string, p Pr
 	var held []*Grant
 	err := e.view(ctx, func(tx store.Tx) error {
 		held = nil
-		for g, err := range grants.By(tx, "holder", string(p), "") {
+		for g, err := range e.grants.By(&grants, tx, "holder", string(p)) {
 			if err != nil {
 				return err
 			}

@@ -1,9 +1,7 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -188,27 +186,6 @@ func (e *Engine) BySerial(ctx context.Context, serial string) ([]*Certificate, e
 		err = ErrNoCertificate
 	}
 	return all, err
-}
-
-// Identify finds the row of a certificate that somebody presented. The stored
-// bytes must be the very same: issuer and serial alone prove nothing.
-func (e *Engine) Identify(ctx context.Context, der []byte) (*Certificate, error) {
-	c, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, ErrNoCertificate
-	}
-	id := NewCertID(c.AuthorityKeyId, c.SerialNumber.Bytes())
-	if e.issuers[hex.EncodeToString(c.AuthorityKeyId)] == nil {
-		return nil, ErrNoCertificate
-	}
-	row, stored, err := e.Certificate(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(stored, der) {
-		return nil, ErrNoCertificate
-	}
-	return row, nil
 }
 
 // KeyBlocked reports whether a key, by the SHA-256 of its SPKI, may never be

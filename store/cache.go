@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"iter"
 	"sync"
 )
 
@@ -45,6 +46,13 @@ func (c *Cache[T]) Get(t *Table[T], tx Tx, key string) (*T, error) {
 	}
 	c.rows[key] = cached[T]{bytes.Clone(doc), v}
 	return v, nil
+}
+
+// By is Table.By through the cache, from the first on.
+func (c *Cache[T]) By(t *Table[T], tx Tx, index, value string) iter.Seq2[*T, error] {
+	return t.follow(tx, index, entry(value), escape(value)+pastTerminator, func(tx Tx, key string) (*T, error) {
+		return c.Get(t, tx, key)
+	})
 }
 
 // One is Table.One through the cache.

@@ -196,13 +196,13 @@ func (t *Table[T]) By(tx Tx, index, value, after string) iter.Seq2[*T, error] {
 	if after != "" {
 		from += after + "\x00"
 	}
-	return t.follow(tx, index, from, to)
+	return t.follow(tx, index, from, to, t.Get)
 }
 
 // Range yields the records that the index has under values with
 // from <= value < to, in order of value; an empty to means no end.
 func (t *Table[T]) Range(tx Tx, index, from, to string) iter.Seq2[*T, error] {
-	return t.follow(tx, index, escape(from), escape(to))
+	return t.follow(tx, index, escape(from), escape(to), t.Get)
 }
 
 // Count counts the entries of the index with from <= value < to, up to most. It
@@ -217,12 +217,12 @@ func (t *Table[T]) Count(tx Tx, index, from, to string, most int) (n int, err er
 	return n, nil
 }
 
-func (t *Table[T]) follow(tx Tx, index, from, to string) iter.Seq2[*T, error] {
+func (t *Table[T]) follow(tx Tx, index, from, to string, get func(Tx, string) (*T, error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		for p, err := range tx.Scan(t.index(index), from, to) {
 			var v *T
 			if err == nil {
-				v, err = t.Get(tx, p.owner())
+				v, err = get(tx, p.owner())
 			}
 			if !yield(v, err) || err != nil {
 				return
