@@ -230,7 +230,7 @@ func TestSourceFails(t *testing.T) {
 func TestOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl here")
+		t.Fatal("openssl is not installed: make deps installs it")
 	}
 	a := newAuthority(p256(), nil)
 	dir := t.TempDir()

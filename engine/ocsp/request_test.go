@@ -144,7 +144,7 @@ func TestNoncePublished(t *testing.T) {
 func TestOpenSSL(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("no openssl here")
+		t.Fatal("openssl is not installed: make deps installs it")
 	}
 	ca := newCA()
 	leaf := newParty("leaf", p256(), &ca, nil)
