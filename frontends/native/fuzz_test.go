@@ -43,7 +43,7 @@ func FuzzCanonical(f *testing.F) {
 	f.Fuzz(func(t *testing.T, target string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
-			t.Skip()
+			return // net/http answers such a request itself
 		}
 		if !canonical(&http.Request{URL: u, RequestURI: target}) {
 			return

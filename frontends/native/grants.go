@@ -39,15 +39,7 @@ func viewGrant(g *engine.Grant) grantView {
 }
 
 func (f *Frontend) listGrants(w http.ResponseWriter, r *http.Request, _ *caller) error {
-	q, err := readQuery(r, "limit", "after")
-	if err != nil {
-		return err
-	}
-	limit, err := q.limit()
-	if err != nil {
-		return err
-	}
-	after, err := f.after("grants", q)
+	q, limit, after, err := f.readPage(r, "grants")
 	if err != nil {
 		return err
 	}

@@ -240,15 +240,7 @@ type auditView struct {
 }
 
 func (f *Frontend) audit(w http.ResponseWriter, r *http.Request, _ *caller) error {
-	q, err := readQuery(r, "limit", "after")
-	if err != nil {
-		return err
-	}
-	limit, err := q.limit()
-	if err != nil {
-		return err
-	}
-	after, err := f.after("audit", q)
+	q, limit, after, err := f.readPage(r, "audit")
 	if err != nil {
 		return err
 	}

@@ -140,6 +140,18 @@ func (f *Frontend) after(list string, q *query) (string, error) {
 		Detail: "after is not a cursor of this list with this filter. Start again without it."}
 }
 
+// readPage reads the query of a list that has no filter.
+func (f *Frontend) readPage(r *http.Request, list string) (q *query, limit int, after string, err error) {
+	if q, err = readQuery(r, "limit", "after"); err != nil {
+		return nil, 0, "", err
+	}
+	if limit, err = q.limit(); err != nil {
+		return nil, 0, "", err
+	}
+	after, err = f.after(list, q)
+	return q, limit, after, err
+}
+
 const cursorMACSize = 12
 
 func (f *Frontend) cursorMAC(list string, q *query, after string) []byte {

@@ -296,12 +296,13 @@ func (i *install) delivered() error {
 			settle()
 			return nil
 		}
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // between looks; asking costs the server time
 	}
 	return errors.New("exits were not done within five minutes")
 }
 
-// settle lets timers and deliveries come to rest.
+// settle lets timers and garbage collection come to rest, which no figure of the
+// server shows, before memory and CPU are read.
 func settle() { time.Sleep(3 * time.Second) }
 
 // rssAnon is the memory of a process that no file backs, in megabytes.

@@ -132,6 +132,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	if err != nil {
 		stop()
 		s.workers.end()
+		own.Wait()
 		return err
 	}
 	addresses := datadir.Addresses{HTTPS: l.https.Addr().String(), HTTP: l.http.Addr().String(), Admin: l.admin.Addr().String(), PID: os.Getpid()}
@@ -165,12 +166,16 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 // settle waits a moment for what the engine does at its start, so that a server
 // that says it is ready is.
 func (s *Server) settle(ctx context.Context) {
-	deadline := time.Now().Add(3 * time.Second)
-	for time.Now().Before(deadline) && ctx.Err() == nil {
-		if len(s.unready(ctx)) == 0 {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	for len(s.unready(ctx)) > 0 {
+		select {
+		case <-ctx.Done():
 			return
+		case <-look.C:
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 }
 
