@@ -78,7 +78,7 @@ func inspect(t *testing.T, root fs.FS) (files int, wrong []string) {
 			return err
 		}
 		files++
-		if lines := bytes.Count(src, []byte("\n")); lines > maxLines && !within(name, "interop") {
+		if lines := bytes.Count(src, []byte("\n")); lines > maxLines {
 			wrong = append(wrong, fmt.Sprintf("%s has %d lines; above %d nobody reads it", name, lines, maxLines))
 		}
 		set := token.NewFileSet()
