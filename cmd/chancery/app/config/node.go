@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -37,22 +36,6 @@ type Listen struct {
 type PublicURL struct {
 	HTTPS string `json:"https,omitempty"`
 	HTTP  string `json:"http,omitempty"`
-}
-
-// Store says where records are kept: in one of them.
-type Store struct {
-	Bolt     *Bolt     `json:"bolt,omitempty"`
-	Postgres *Postgres `json:"postgres,omitempty"`
-}
-
-// Bolt is a file on this machine.
-type Bolt struct {
-	Path string `json:"path"` // relative to the data directory
-}
-
-// Postgres is a database shared by several nodes.
-type Postgres struct {
-	DSN string `json:"dsn"`
 }
 
 // ACME holds what the ACME frontend needs of this machine's network.
@@ -83,9 +66,6 @@ func DefaultNode() Node {
 	}
 }
 
-// boltFile is where records are kept unless the settings say so.
-const boltFile = "chancery.db"
-
 // LoadNode reads the settings in a file over the defaults. A file that does not
 // exist is an error only when must is set.
 func LoadNode(file string, must bool) (Node, error) {
@@ -101,21 +81,8 @@ func LoadNode(file string, must bool) (Node, error) {
 	if err != nil {
 		return n, err
 	}
-	if n.Store.Bolt == nil && n.Store.Postgres == nil {
-		n.Store.Bolt = &Bolt{}
-	}
-	if n.Store.Bolt != nil && n.Store.Bolt.Path == "" {
-		n.Store.Bolt.Path = boltFile
-	}
+	n.Store.fill(at)
 	return n, n.check(file, at)
-}
-
-// BoltPath is the path of the database file for a data directory.
-func (n *Node) BoltPath(dir string) string {
-	if filepath.IsAbs(n.Store.Bolt.Path) {
-		return n.Store.Bolt.Path
-	}
-	return filepath.Join(dir, n.Store.Bolt.Path)
 }
 
 // LogLevel is the level that the settings name.
@@ -142,9 +109,7 @@ func (n *Node) check(file string, at map[string]Position) error {
 	}
 	checkURL(fail, "public_url.https", n.PublicURL.HTTPS, "https")
 	checkURL(fail, "public_url.http", n.PublicURL.HTTP, "http")
-	if n.Store.Postgres != nil {
-		fail("store.postgres", "this build keeps its records in a file; use store.bolt.path")
-	}
+	n.Store.check(fail)
 	for key, port := range map[string]int{"acme.validation.http_port": n.ACME.Validation.HTTPPort, "acme.validation.tls_port": n.ACME.Validation.TLSPort} {
 		if port < 1 || port > 65535 {
 			fail(key, "%d is not a port", port)

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -42,7 +44,10 @@ func TestSettingsErrors(t *testing.T) {
 		"acme:\n  validation:\n    resolvers: [dns1]":   `:3:17: acme.validation.resolvers.0: "dns1" is not ADDRESS:PORT`,
 		"acme: {validation: {tls_port: 0}}":             "0 is not a port",
 		"proxies: [10.0.0.0/33]":                        "neither an address nor a network",
-		"store: {postgres: {dsn: x}}":                   "use store.bolt.path",
+		"store: {postgres: {dsn: x}, bolt: {path: y}}":  ":1:1: store: records are kept in one place",
+		"store: {postgres: {dsn: x, dsn_file: y}}":      ":1:9: store.postgres: give dsn or dsn_file",
+		"store: {postgress: {dsn: x}}":                  "unknown key; did you mean postgres?",
+		"store: {postgres: {dns: x}}":                   "store.postgres.dns: unknown key; did you mean dsn?",
 		"log: {level: loud}":                            "is not debug",
 		"node: a b":                                     "short name",
 	} {
@@ -68,7 +73,10 @@ func TestTheWrittenSettingsReadBack(t *testing.T) {
 	changed.Proxies, changed.Node, changed.Log.Level = []string{"::1"}, "node-1", "debug"
 	same := DefaultNode()
 	same.Store.Bolt = &Bolt{"chancery.db"}
-	for _, n := range []Node{same, changed} {
+	shared, file, env := DefaultNode(), DefaultNode(), DefaultNode()
+	shared.Store.Postgres = &Postgres{DSN: `postgres://u:p"#w@db/chancery`}
+	file.Store.Postgres, env.Store.Postgres = &Postgres{DSNFile: "/run/secrets/dsn"}, &Postgres{}
+	for _, n := range []Node{same, changed, shared, file, env} {
 		doc, err := WriteNode(n)
 		if err != nil {
 			t.Fatal(err)
@@ -79,6 +87,57 @@ func TestTheWrittenSettingsReadBack(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, n) {
 			t.Errorf("got  %+v\nwant %+v\n%s", got, n, doc)
+		}
+	}
+}
+
+func TestWhereTheDSNComesFrom(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "dsn"), []byte("postgres://file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := func(name string) string { return map[string]string{DSNVariable: "postgres://env"}[name] }
+	none := func(string) string { return "" }
+	for _, one := range []struct {
+		doc  string
+		env  func(string) string
+		want string
+	}{
+		{"store: {postgres: {dsn: 'postgres://yaml'}}", env, "postgres://yaml"},
+		{"store: {postgres: {dsn_file: dsn}}", env, "postgres://file"},
+		{"store: {postgres: {}}", env, "postgres://env"},
+		{"store:\n  postgres:\n", env, "postgres://env"},
+		{"store: {postgres: {}}", none, DSNVariable},
+		{"store: {postgres: {dsn_file: missing}}", env, "no such file"},
+		{"", env, "name no PostgreSQL"},
+	} {
+		n, err := LoadNode(writeFile(t, one.doc), true)
+		if err != nil {
+			t.Fatalf("%s: %v", one.doc, err)
+		}
+		dsn, err := n.PostgresDSN(dir, one.env)
+		if got := string(dsn) + fmt.Sprint(err); !strings.Contains(got, one.want) {
+			t.Errorf("%s: got %s, want %s", one.doc, got, one.want)
+		}
+	}
+}
+
+// A password never reaches a log or an error, however somebody prints the
+// settings.
+func TestPasswordsAreNotPrinted(t *testing.T) {
+	for _, dsn := range []Secret{
+		"postgres://u:hunter2@db/chancery?sslmode=require", "postgres://db/chancery?user=u&password=hunter2",
+		"host=db user=u password=hunter2 dbname=c", `host=db password='hun\'hunter2' dbname=c`, "postgres://u:hunter2@db:bad:port/%",
+	} {
+		n := DefaultNode()
+		n.Store.Postgres = &Postgres{DSN: dsn}
+		if b, err := json.Marshal(n); err != nil || strings.Contains(string(b), "hunter2") {
+			t.Errorf("%s %v", b, err)
+		}
+		for _, verb := range []string{"%v", "%+v", "%s", "%q", "%#v"} {
+			if text := fmt.Sprintf(verb, *n.Store.Postgres); strings.Contains(text, "hunter2") {
+				t.Errorf("%s of %q", verb, text)
+			}
 		}
 	}
 }

@@ -41,7 +41,7 @@ func WriteNode(n Node) ([]byte, error) {
 	if n.Store.Bolt != nil && n.Store.Bolt.Path != "" {
 		path = n.Store.Bolt.Path
 	}
-	return fill(nodeTemplate, template.FuncMap{"set": set, "list": list}, map[string]any{"N": n, "D": d, "Path": path, "DefaultPath": boltFile})
+	return fill(nodeTemplate, template.FuncMap{"set": set, "list": list, "secret": func(s Secret) string { return string(s) }}, map[string]any{"N": n, "D": d, "Path": path, "DefaultPath": boltFile})
 }
 
 // WritePolicy is the commented policy document of a first start. Domain, if not
