@@ -59,6 +59,7 @@ type Revocation struct {
 	Release bool   // ends a hold instead
 	By      string // person or principal, for the record
 	Via     string
+	Also    func(store.Tx) error // lets a frontend write a row in the same commit; may be nil
 }
 
 // Revoke changes a certificate's status. When it returns nil that is durable:
@@ -95,6 +96,11 @@ func (e *Engine) Revoke(ctx context.Context, r Revocation) error {
 		}
 		if err := noteRevocation(tx, r.ID.Issuer, now); err != nil {
 			return err
+		}
+		if r.Also != nil {
+			if err := r.Also(tx); err != nil {
+				return err
+			}
 		}
 		word := ReasonName(r.Reason)
 		if r.Release {

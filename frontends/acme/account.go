@@ -44,10 +44,10 @@ func (c *call) newAccount() error {
 		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
 		Contact: in.Contact, Agreed: in.TermsOfServiceAgreed, Created: c.now.Unix(),
 	}
-	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) error { return accounts.Insert(tx, a) })
+	err = c.update(func(tx store.Tx) error { return accounts.Insert(tx, a) })
 	if errors.Is(err, store.ErrExists) { // another request with the same key was faster
-		if a, err = c.f.accountOf(c, c.key); err == nil && a != nil {
-			return c.existing(a)
+		if faster, ferr := c.f.accountOf(c, c.key); ferr == nil && faster != nil {
+			return c.existing(faster)
 		}
 	}
 	if err != nil {
@@ -102,7 +102,7 @@ func (c *call) accountUpdate() error {
 		return c.reply(http.StatusOK, c.account.shown())
 	}
 	var a *account
-	err := c.f.deps.DB.Update(c.ctx, func(tx store.Tx) (err error) {
+	err := c.update(func(tx store.Tx) (err error) {
 		a, err = accounts.Change(tx, c.id, func(a *account) error {
 			if a.State != "" {
 				return accountGone()

@@ -27,12 +27,18 @@ func (f *Frontend) authenticate(c *call, res resource, r *http.Request) error {
 		return err
 	}
 	msg, err := jose.Parse(body)
-	fresh := msg != nil && msg.Nonce != "" && f.nonces.use(msg.Nonce)
+	key, fresh := "", false
+	if msg != nil && msg.Nonce != "" {
+		key, fresh = f.nonces.use(msg.Nonce)
+	}
 	if err != nil {
 		return err
 	}
 	if !fresh {
-		return refuse(http.StatusBadRequest, badNonce, "the nonce is missing, used, too old or not from here; repeat with the one in this answer")
+		return usedNonce()
+	}
+	if c.nonce, err = f.spend(key); err != nil {
+		return err
 	}
 	// RFC 8555, Section 6.4: the exact address, by configuration; what the Host
 	// header says does not matter.

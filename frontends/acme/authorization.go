@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -49,7 +50,7 @@ func (c *call) authorization() error {
 	if in.Status != "deactivated" {
 		return bad(`an authorization is read by an empty payload, or given up by {"status":"deactivated"}`)
 	}
-	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) (err error) {
+	err = c.update(func(tx store.Tx) (err error) {
 		a, err = authzs.Change(tx, c.id, func(a *authz) error {
 			if s := a.status(c.now); s != "pending" && s != "valid" {
 				return bad("the authorization is %s already", s)
@@ -112,7 +113,7 @@ func (c *call) respond(a *authz, i int) (*authz, error) {
 	case otherRuns:
 		return nil, errOtherRuns
 	case full: // whoever has room begins
-		return c.f.accept(context.WithoutCancel(c.ctx), a.ID, i, c.key.Text(), false)
+		return c.f.accept(context.WithoutCancel(c.ctx), c.nonce, a.ID, i, c.key.Text(), false)
 	}
 	// One that was under way when a was read may have ended before this began.
 	id, account := a.ID, a.Account
@@ -150,17 +151,24 @@ func (c *call) validate(a *authz, i int) (*authz, error) {
 	result := c.f.attempt(a, a.Challenges[i], thumbprint)
 	if result == nil { // the server is stopping: the next one begins
 		defer c.f.doing.recorded(id)
-		return c.f.accept(ctx, id, i, thumbprint, false)
+		return c.f.accept(ctx, c.nonce, id, i, thumbprint, false)
 	}
 	select {
 	case err := <-result:
 		defer c.f.doing.recorded(id)
-		return c.f.settle(ctx, id, i, thumbprint, err)
+		return c.f.settle(ctx, c.nonce, id, i, thumbprint, err)
 	case <-c.f.after(inlineWait):
 	}
 	// It goes on without the client. The lease says that this node is at it.
-	a, err := c.f.accept(ctx, id, i, thumbprint, true)
-	if !c.f.tasks.start(func() { c.f.finish(id, i, thumbprint, result) }) {
+	a, err := c.f.accept(ctx, c.nonce, id, i, thumbprint, true)
+	finish := func() { c.f.finish(id, i, thumbprint, result) }
+	if errors.Is(err, store.ErrExists) { // the nonce was used: nothing comes of this message
+		finish = func() {
+			defer c.f.doing.recorded(id)
+			<-result
+		}
+	}
+	if !c.f.tasks.start(finish) {
 		c.f.doing.recorded(id)
 	}
 	return a, err

@@ -91,7 +91,7 @@ func (c *call) revoke() error {
 		return bad("the certificate has expired; there is nothing to revoke")
 	}
 	c.note("serial", row.Serial)
-	err = c.f.deps.Certificates.Revoke(c.ctx, engine.Revocation{ID: row.CertID, Reason: int(reason), By: by})
+	err = c.f.deps.Certificates.Revoke(c.ctx, engine.Revocation{ID: row.CertID, Reason: int(reason), By: by, Also: c.nonce.in})
 	switch {
 	case err == nil:
 		c.w.WriteHeader(http.StatusOK)

@@ -159,7 +159,7 @@ func TestValidationSurvivesRestart(t *testing.T) {
 	o := c.order("www.example.org")
 	authz := c.read(o.Authorizations[0])
 	ch := c.prepare(authz, "http-01")
-	if _, err := w.f.accept(t.Context(), idOf(o.Authorizations[0]), 0, c.thumb(), true); err != nil {
+	if _, err := w.f.accept(t.Context(), spending{}, idOf(o.Authorizations[0]), 0, c.thumb(), true); err != nil {
 		t.Fatal(err)
 	}
 	w.open()

@@ -104,7 +104,7 @@ func TestRun(t *testing.T) {
 	c := w.client()
 	o := c.order("www.example.org")
 	ch := c.prepare(c.read(o.Authorizations[0]), "http-01")
-	if _, err := w.f.accept(t.Context(), idOf(o.Authorizations[0]), 0, c.thumb(), false); err != nil {
+	if _, err := w.f.accept(t.Context(), spending{}, idOf(o.Authorizations[0]), 0, c.thumb(), false); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan struct{})

@@ -100,6 +100,9 @@ func (c *call) submission(o *order, csr []byte, proofs []engine.Proof) engine.Su
 // good for this order, and ties the order to the request.
 func (c *call) also(o *order) func(store.Tx, string) error {
 	return func(tx store.Tx, request string) error {
+		if err := c.nonce.in(tx); err != nil {
+			return err
+		}
 		a, err := accounts.Get(tx, c.account.ID)
 		if err != nil {
 			return err

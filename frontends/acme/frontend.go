@@ -35,6 +35,8 @@ type Frontend struct {
 	tasks tasks
 	doing attempts
 
+	shared bool // by several processes: the store
+
 	sweepFrom string // where the next sweep goes on looking; empty: at the beginning
 }
 
@@ -66,8 +68,8 @@ func New(c Config, d Deps) (*Frontend, error) {
 	}
 	f := &Frontend{
 		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,
-		nonces: d.Nonces,
-		keys:   newKeyCache(),
+		nonces: d.Nonces, shared: !sole(d.DB),
+		keys: newKeyCache(),
 	}
 	if f.nonces == nil {
 		f.nonces = NewNonces(d.NonceKey, d.Node, d.Now, d.Rand)
@@ -82,6 +84,12 @@ func New(c Config, d Deps) (*Frontend, error) {
 		}
 	}
 	return f, nil
+}
+
+// sole reports whether this process alone has the store.
+func sole(db store.DB) bool {
+	s, ok := db.(interface{ Sole() bool })
+	return ok && s.Sole()
 }
 
 func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {

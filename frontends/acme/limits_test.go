@@ -164,7 +164,7 @@ func TestValidationsPerAccountAreBounded(t *testing.T) {
 	w.advance(time.Second)
 	o := other.order(host)
 	late := other.prepare(other.read(o.Authorizations[0]), "http-01")
-	if _, err := w.f.accept(t.Context(), idOf(o.Authorizations[0]), 0, other.thumb(), false); err != nil {
+	if _, err := w.f.accept(t.Context(), spending{}, idOf(o.Authorizations[0]), 0, other.thumb(), false); err != nil {
 		t.Fatal(err)
 	}
 	w.settle()

@@ -19,7 +19,8 @@ import (
 // The HMAC is over what stands before it, which is hidden under a mask made of
 // the HMAC, so that nonces show neither clock nor count. The number counts
 // those that the node issued since its start: one bit for each remembers that
-// it was used. Nodes remember each other's numbers in the same way.
+// it was used. Nodes remember each other's numbers in the same way, and tell one
+// another what they saw by rows (spent.go).
 const (
 	nonceLife  = 10 * time.Minute
 	nonceBody  = 32
@@ -109,31 +110,33 @@ func (n *Nonces) hide(b *[nonceBody + nonceTag]byte) {
 	subtle.XORBytes(b[:nonceBody], b[:nonceBody], h.Sum(nil))
 }
 
-// use reports whether a nonce is good, and makes it so no more.
-func (n *Nonces) use(nonce string) bool {
+// use reports whether a nonce is good here, and makes it so no more. The key
+// names it where other nodes look.
+func (n *Nonces) use(nonce string) (key string, good bool) {
 	var b [nonceBody + nonceTag]byte
 	if base64.RawURLEncoding.DecodedLen(len(nonce)) != len(b) {
-		return false
+		return "", false
 	}
 	if _, err := base64.RawURLEncoding.Strict().Decode(b[:], []byte(nonce)); err != nil {
-		return false
+		return "", false
 	}
 	n.hide(&b)
 	if !hmac.Equal(n.tag(b[:nonceBody]), b[nonceBody:]) {
-		return false
+		return "", false
 	}
 	now, made := n.now().UnixMilli(), int64(get48(b[10:]))
 	if made > now+nonceSkew.Milliseconds() || now >= made+nonceLife.Milliseconds() {
-		return false
+		return "", false
 	}
 	// A node cannot know what it saw before it was started.
 	if [4]byte(b[:4]) == n.node && get48(b[4:]) != n.start {
-		return false
+		return "", false
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.window([10]byte(b[:10]), now)
-	return w != nil && w.mark(get48(b[16:]), now, made+nonceLife.Milliseconds())
+	good = w != nil && w.mark(get48(b[16:]), now, made+nonceLife.Milliseconds())
+	return spentKey(b[10:16], b[nonceBody:]), good
 }
 
 // window finds or makes the window, and forgets those of which no nonce can be

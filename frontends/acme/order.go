@@ -45,7 +45,7 @@ func (c *call) newOrder() error {
 	if err != nil {
 		return err
 	}
-	err = c.f.deps.DB.Update(c.ctx, func(tx store.Tx) error {
+	err = c.update(func(tx store.Tx) error {
 		for _, a := range as {
 			if err := authzs.Insert(tx, a); err != nil {
 				return err

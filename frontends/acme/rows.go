@@ -156,7 +156,7 @@ func provedValue(account, name string) string {
 
 // Schemas are the tables of this package, for opening the store.
 func Schemas() []store.Schema {
-	return []store.Schema{accounts.Schema(), orders.Schema(), authzs.Schema()}
+	return []store.Schema{accounts.Schema(), orders.Schema(), authzs.Schema(), spent.Schema()}
 }
 
 // status is the authorization's state at a time, by the words of RFC 8555,

@@ -30,6 +30,7 @@ type call struct {
 	msg     *jose.Message
 	key     *jose.Key
 	account *account // nil when the message named its key itself
+	nonce   spending // used up by what the message changes
 }
 
 // A resource is one kind of address.
@@ -145,7 +146,7 @@ func (f *Frontend) serve(c *call, res resource, r *http.Request) error {
 		if err := f.authenticate(c, res, r); err != nil {
 			return err
 		}
-		return res.post(c)
+		return c.orReplayed(res.post(c))
 	case res.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		return res.get(c)
 	}

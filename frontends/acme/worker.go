@@ -57,7 +57,7 @@ var errUnchanged = errors.New("acme: nothing to write")
 
 // change changes a pending authorization whose challenge i is not decided.
 // Otherwise it returns the row as it is.
-func (f *Frontend) change(ctx context.Context, id string, i int, fn func(*authz)) (a *authz, err error) {
+func (f *Frontend) change(ctx context.Context, nonce spending, id string, i int, fn func(*authz)) (a *authz, err error) {
 	now := f.deps.Now()
 	err = f.deps.DB.Update(ctx, func(tx store.Tx) error {
 		old, err := authzs.Get(tx, id)
@@ -72,6 +72,9 @@ func (f *Frontend) change(ctx context.Context, id string, i int, fn func(*authz)
 		v.Challenges = append([]challenge(nil), old.Challenges...)
 		fn(&v)
 		a = &v
+		if err := nonce.in(tx); err != nil {
+			return err
+		}
 		return authzs.Put(tx, old, &v)
 	})
 	if errors.Is(err, errUnchanged) {
@@ -82,8 +85,8 @@ func (f *Frontend) change(ctx context.Context, id string, i int, fn func(*authz)
 
 // accept records that a challenge was accepted. leased says that this node is
 // validating it; otherwise whoever has room may begin at once.
-func (f *Frontend) accept(ctx context.Context, id string, i int, thumbprint string, leased bool) (*authz, error) {
-	return f.change(ctx, id, i, func(a *authz) {
+func (f *Frontend) accept(ctx context.Context, nonce spending, id string, i int, thumbprint string, leased bool) (*authz, error) {
+	return f.change(ctx, nonce, id, i, func(a *authz) {
 		if a.Challenges[i].State != "" {
 			return
 		}
@@ -97,12 +100,12 @@ func (f *Frontend) accept(ctx context.Context, id string, i int, thumbprint stri
 }
 
 // settle records what an attempt found.
-func (f *Frontend) settle(ctx context.Context, id string, i int, thumbprint string, result error) (*authz, error) {
+func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int, thumbprint string, result error) (*authz, error) {
 	if errors.Is(result, errStopping) {
-		return f.accept(ctx, id, i, thumbprint, false)
+		return f.accept(ctx, nonce, id, i, thumbprint, false)
 	}
 	now := f.deps.Now()
-	return f.change(ctx, id, i, func(a *authz) {
+	return f.change(ctx, nonce, id, i, func(a *authz) {
 		ch := &a.Challenges[i]
 		if result == nil {
 			ch.State, ch.Error = valid, nil
@@ -134,9 +137,9 @@ func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan err
 	// It is worth recording even while the server is stopping.
 	ctx := context.WithoutCancel(f.base)
 	if errors.Is(err, errStopping) {
-		_, err = f.change(ctx, id, i, func(a *authz) { a.Due = f.deps.Now().UnixMilli() }) // whoever comes next
+		_, err = f.change(ctx, spending{}, id, i, func(a *authz) { a.Due = f.deps.Now().UnixMilli() }) // whoever comes next
 	} else {
-		_, err = f.settle(ctx, id, i, thumbprint, err)
+		_, err = f.settle(ctx, spending{}, id, i, thumbprint, err)
 	}
 	if err != nil {
 		f.deps.Log.Error("recording a validation", "authorization", id, "err", err)
@@ -151,12 +154,19 @@ func (f *Frontend) Run(ctx context.Context) error {
 	defer f.stop()
 	every := time.NewTicker(sweepEvery)
 	defer every.Stop()
-	var purged time.Time
+	var purged, cleared time.Time
 	for {
 		if err := f.sweep(ctx); err != nil && ctx.Err() == nil {
 			f.deps.Log.ErrorContext(ctx, "looking for unfinished validations", "err", err)
 		}
-		if now := f.deps.Now(); now.Sub(purged) >= f.purgeInterval() {
+		now := f.deps.Now()
+		if now.Sub(cleared) >= time.Minute {
+			cleared = now
+			if err := f.purgeSpent(ctx); err != nil && ctx.Err() == nil {
+				f.deps.Log.ErrorContext(ctx, "deleting old nonces", "err", err)
+			}
+		}
+		if now.Sub(purged) >= f.purgeInterval() {
 			purged = now
 			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
 				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)

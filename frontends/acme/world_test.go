@@ -32,6 +32,7 @@ type world struct {
 	config Config
 	deps   Deps
 	f      *Frontend
+	front  func() *Frontend // that answers; f unless the test says otherwise
 	https  *httptest.Server
 	base   string
 	dns    *dnstest.Server
@@ -53,7 +54,8 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		config: Config{"default": {Profiles: []string{"web"}}},
 	}
 	w.dns.A("*", "127.0.0.1")
-	w.https = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.f.ServeHTTP(rw, r) }))
+	w.front = func() *Frontend { return w.f }
+	w.https = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.front().ServeHTTP(rw, r) }))
 	w.https.Config.ErrorLog = log.New(io.Discard, "", 0)
 	w.base = "https://" + w.https.Listener.Addr().String()
 	w.engine = newFakeEngine(t, w)
