@@ -43,6 +43,7 @@ type DB struct {
 	tables map[string]int // position in names and in the buckets of a reader
 	names  [][]byte
 	fills  []fill
+	forms  []*form      // nil for indexes
 	seed   maphash.Seed // of the hashes in fills
 
 	queue   queue
@@ -99,6 +100,10 @@ func Open(path string, o Options, schemas ...store.Schema) (*DB, error) {
 	return d, nil
 }
 
+// ErrHeld is in the error of Open and Compact when another process has the file
+// open.
+var ErrHeld = errors.New("stop it, or use another data directory")
+
 func openFile(path string) (b *bbolt.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil { // bbolt's way of saying that pages make no sense
@@ -113,10 +118,10 @@ func openFile(path string) (b *bbolt.DB, err error) {
 	if strconv.IntSize == 64 && runtime.GOOS != "windows" { // there the file takes the size of the map
 		options.InitialMmapSize = mapped
 	}
-	b, err = bbolt.Open(path, 0o600, options)
+	b, err = openCurrent(path, options, os.OpenFile)
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("another chancery process has %s open: stop it, or use another data directory", filepath.Dir(path))
+		return nil, fmt.Errorf("another chancery process has %s open: %w", filepath.Dir(path), ErrHeld)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
 		return nil, fmt.Errorf("%s is no database or damaged: restore it from a backup: %w", path, err)
 	case err != nil:
@@ -127,6 +132,30 @@ func openFile(path string) (b *bbolt.DB, err error) {
 		err = syncDir(filepath.Dir(path))
 	}
 	return b, err
+}
+
+// openCurrent opens the file that has the name when the lock is ours. While we
+// waited for the lock, Compact may have put another in its place.
+func openCurrent(path string, options *bbolt.Options, openFile func(string, int, os.FileMode) (*os.File, error)) (*bbolt.DB, error) {
+	for {
+		var opened os.FileInfo
+		options.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+			f, err := openFile(name, flag, mode)
+			if err == nil {
+				opened, err = f.Stat()
+			}
+			return f, err
+		}
+		b, err := bbolt.Open(path, 0o600, options)
+		if err != nil {
+			return nil, err
+		}
+		if now, err := os.Stat(path); err == nil && os.SameFile(opened, now) {
+			return b, nil
+		} else if err = errors.Join(err, b.Close()); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // syncDir makes the name of a new file survive the loss of power.

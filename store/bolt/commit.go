@@ -180,7 +180,7 @@ func (d *DB) apply(base *reader, ws []store.Write) error {
 		if w.Kind == store.KindDelete {
 			err = b.Delete(key)
 		} else {
-			err = b.Put(key, w.Doc)
+			err = b.Put(key, d.forms[d.tables[w.Table]].wrap(w.Doc))
 		}
 		if err != nil {
 			return fmt.Errorf("store: %s: %w", w.Table, err)

@@ -19,6 +19,11 @@ const tablesBucket = "_tables"
 type tableState struct {
 	Version int                    // of the format; no document is newer
 	Indexes map[string]*indexState // that follow the documents
+
+	// Framed says that the documents lie in the way of form, with the dictionary
+	// Dict: the file was compacted.
+	Framed bool   `json:",omitempty"`
+	Dict   []byte `json:",omitempty"`
 }
 
 // An indexState says how far the index is built.
@@ -42,7 +47,7 @@ func (d *DB) prepare(schemas []store.Schema) error {
 	err := d.b.Update(func(tx *bbolt.Tx) error {
 		changed := false
 		for _, s := range schemas {
-			c, err := prepareTable(tx, s)
+			c, err := d.prepareTable(tx, s)
 			if err != nil {
 				return err
 			}
@@ -79,15 +84,17 @@ func (d *DB) declare(s store.Schema) error {
 		d.names = append(d.names, []byte(n))
 	}
 	d.fills = make([]fill, len(d.names))
+	d.forms = make([]*form, len(d.names))
 	return nil
 }
 
 // prepareTable compares the schema with what the file says of the table.
-func prepareTable(tx *bbolt.Tx, s store.Schema) (changed bool, err error) {
+func (d *DB) prepareTable(tx *bbolt.Tx, s store.Schema) (changed bool, err error) {
 	st, err := readState(tx, s.Name)
 	if err != nil {
 		return false, err
 	}
+	d.forms[d.tables[s.Name]] = newForm(st)
 	if st.Version > s.Version {
 		return false, fmt.Errorf("the table %s has format %d, newer than this program's %d: use the newer program", s.Name, st.Version, s.Version)
 	}
@@ -155,7 +162,7 @@ func (d *DB) build(s store.Schema, ix store.IndexSchema) error {
 				d.o.Log.Info("building a new index", "index", ix.Name)
 				told = true
 			}
-			if err := buildChunk(tx, s, ix, is); err != nil {
+			if err := d.buildChunk(tx, s, ix, is); err != nil {
 				return err
 			}
 			done = is.Done
@@ -168,8 +175,8 @@ func (d *DB) build(s store.Schema, ix store.IndexSchema) error {
 	return nil
 }
 
-func buildChunk(tx *bbolt.Tx, s store.Schema, ix store.IndexSchema, is *indexState) error {
-	entries := tx.Bucket([]byte(ix.Name))
+func (d *DB) buildChunk(tx *bbolt.Tx, s store.Schema, ix store.IndexSchema, is *indexState) error {
+	entries, form := tx.Bucket([]byte(ix.Name)), d.forms[d.tables[s.Name]]
 	c := tx.Bucket([]byte(s.Name)).Cursor()
 	k, doc := c.Seek(is.After)
 	if k != nil && bytes.Equal(k, is.After) {
@@ -179,7 +186,7 @@ func buildChunk(tx *bbolt.Tx, s store.Schema, ix store.IndexSchema, is *indexSta
 		if n++; n > chunk {
 			return nil
 		}
-		pairs, err := ix.Entries(string(k), doc)
+		pairs, err := ix.Entries(string(k), form.open(doc))
 		if err != nil {
 			return fmt.Errorf("the document %q: %w", k, err)
 		}

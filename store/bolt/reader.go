@@ -66,7 +66,7 @@ func (r *reader) Get(table, key string) ([]byte, error) {
 	if v == nil {
 		return nil, store.ErrNotFound
 	}
-	return append([]byte{}, v...), nil
+	return r.d.forms[r.d.tables[table]].open(v), nil
 }
 
 func (r *reader) Scan(table, from, to string) iter.Seq2[store.Pair, error] {
@@ -76,12 +76,12 @@ func (r *reader) Scan(table, from, to string) iter.Seq2[store.Pair, error] {
 			yield(store.Pair{}, err)
 			return
 		}
-		c, end := b.Cursor(), []byte(to)
+		c, end, form := b.Cursor(), []byte(to), r.d.forms[r.d.tables[table]]
 		for k, v := c.Seek([]byte(from)); k != nil; k, v = c.Next() {
 			if to != "" && bytes.Compare(k, end) >= 0 {
 				return
 			}
-			if !yield(store.Pair{Key: string(k), Doc: append([]byte{}, v...)}, nil) {
+			if !yield(store.Pair{Key: string(k), Doc: form.open(v)}, nil) {
 				return
 			}
 			if r.tx == nil {
