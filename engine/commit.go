@@ -147,6 +147,9 @@ func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error 
 		r.Digest = o.rendered.Digest
 	}
 	if o.state != StateDenied {
+		if err := e.withheld(tx, r); err != nil {
+			return err
+		}
 		if err := e.frozen(tx, o); err != nil {
 			return err
 		}
@@ -171,6 +174,7 @@ func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error 
 	case Issuing:
 		r.Ended = now
 		r.Cert = CertID{o.issuer.keyID, serialText(o.serial)}
+		r.Handed = o.issuer.Key == nil
 	case StateDenied:
 		r.Ended = now
 		return countDenial(tx, r)

@@ -140,7 +140,7 @@ func TestStaleIntentIsAbandonedAndListed(t *testing.T) {
 		t.Fatal(r, err)
 	}
 	w.advanceClock(16 * time.Minute)
-	(&resumer{after: map[State]string{}}).pass(t.Context(), w.Engine, 0)
+	(&resumer{after: map[State]string{}, states: []State{Issuing, Pending, Received}}).pass(t.Context(), w.Engine, 0)
 	if d, _ := w.Request(t.Context(), r.ID); d.State != StateAbandoned {
 		t.Errorf("state %s", d.State)
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math/big"
-	"strings"
+	"sync"
 	"time"
 
 	"chancery/engine/crl"
@@ -34,13 +34,16 @@ var crls = store.Table[CRL]{Name: "crls", Version: 1, Key: func(c *CRL) string {
 var crlDERs = store.Blobs{Name: "crlders"}
 
 // CRL returns the current revocation list of a CA key, by key identifier in
-// hexadecimal, or ErrNoCertificate.
+// hexadecimal, or ErrNoCertificate; or ErrQuarantine.
 func (e *Engine) CRL(ctx context.Context, keyID string) (*CRL, error) {
 	if e.issuers[keyID] == nil {
 		return nil, ErrNoCertificate
 	}
 	var c *CRL
 	err := e.view(ctx, func(tx store.Tx) (err error) {
+		if err := e.unread(tx, keyID); err != nil {
+			return err // the list in the records may be older than the published one
+		}
 		if c, err = crls.Get(tx, keyID); err != nil {
 			return err
 		}
@@ -54,31 +57,44 @@ func (e *Engine) CRL(ctx context.Context, keyID string) (*CRL, error) {
 }
 
 func (e *Engine) wakeCRL(keyID string) {
+	is := e.issuers[keyID]
+	if is == nil {
+		return // the node that has it looks
+	}
 	select {
-	case e.crlWake <- keyID:
-	default: // many wait already; one list holds all
+	case is.wake <- struct{}{}:
+	default: // one list holds all
 	}
 }
 
-// publishCRL makes the next list of a CA key and commits it. Its number is
-// greater than any before, through restarts and clock jumps.
-func (e *Engine) publishCRL(ctx context.Context, is *issuer) error {
+// publishCRL makes the next list of a CA key and commits it, if the lease is
+// still good. Its number is greater than any before, through restarts, clock
+// jumps and changes of the node that makes it.
+func (e *Engine) publishCRL(ctx context.Context, is *issuer, l store.Lease) error {
 	if is.Key == nil {
 		return nil
 	}
 	for {
-		err := e.tryPublishCRL(ctx, is)
+		err := e.tryPublishCRL(ctx, is, l)
 		if !errors.Is(err, errMoved) {
 			return err
 		}
 	}
 }
 
-func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer) error {
+func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer, l store.Lease) error {
 	now := e.now().Truncate(time.Second)
 	next := &CRL{Issuer: is.keyID, ThisUpdate: now}
 	var last *CRL
+	var shown []string // notes of changes that this list shows
 	err := e.view(ctx, func(tx store.Tx) (err error) {
+		shown = nil
+		for key, blob := range unlisted.All(tx, is.keyID+"/", past(is.keyID+"/")) {
+			if blob.Err != nil {
+				return blob.Err
+			}
+			shown = append(shown, key)
+		}
 		last, err = crls.Get(tx, is.keyID)
 		if store.Missing(err) {
 			last, err = &CRL{Number: "0"}, nil
@@ -104,6 +120,14 @@ func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer) error {
 	}
 	e.fault("crl-signed")
 	return e.update(ctx, func(tx store.Tx) error {
+		if err := l.Check(tx); err != nil {
+			return err
+		}
+		for _, key := range shown {
+			if err := unlisted.Delete(tx, key); err != nil {
+				return err
+			}
+		}
 		old, err := crls.Get(tx, is.keyID)
 		switch {
 		case store.Missing(err) && last.Number == "0":
@@ -161,79 +185,77 @@ func serialBytes(s string) ([]byte, error) {
 	return hex.DecodeString(s)
 }
 
-// runCRLs keeps every list of this node's keys current: at start, within a
-// second of a revocation, and when half of its life has passed.
+// runCRLs keeps the lists of this node's keys current: at start, within a second
+// of a revocation, and when half of its life has passed. Of the nodes that hold a
+// key, one makes its lists.
 func (e *Engine) runCRLs(ctx context.Context) {
-	look := time.NewTicker(time.Minute)
+	var wg sync.WaitGroup
+	for id, is := range e.issuers {
+		if is.Key == nil {
+			continue
+		}
+		wg.Go(func() {
+			e.lead(ctx, "crl "+id, func(ctx context.Context, l store.Lease) error {
+				e.keepCRL(ctx, is, l)
+				return ctx.Err()
+			})
+		})
+	}
+	wg.Wait()
+}
+
+func (e *Engine) keepCRL(ctx context.Context, is *issuer, l store.Lease) {
+	often := time.Minute
+	if !e.sole() {
+		often = 500 * time.Millisecond // what other nodes revoked is seen only by looking
+	}
+	look := time.NewTicker(often)
 	defer look.Stop()
-	e.refreshCRLs(ctx)
 	for {
+		if err := e.refreshCRL(ctx, is, l); err != nil && ctx.Err() == nil {
+			e.Log.ErrorContext(ctx, "a CRL could not be published; the last one stays until it ends", "authority", is.Authority, "err", err)
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
-			e.refreshCRLs(ctx)
-		case id := <-e.crlWake:
-			wake := map[string]bool{id: true}
-			for len(e.crlWake) > 0 {
-				wake[<-e.crlWake] = true
-			}
-			for id := range wake {
-				e.publishAndLog(ctx, e.issuers[id])
-			}
+		case <-is.wake:
 		}
 	}
 }
 
-func (e *Engine) refreshCRLs(ctx context.Context) {
-	for id, is := range e.issuers {
-		c, err := e.CRL(ctx, id)
-		if err != nil && !errors.Is(err, ErrNoCertificate) {
-			e.Log.ErrorContext(ctx, "reading a CRL", "authority", is.Authority, "err", err)
-			continue
-		}
-		stale := c == nil || e.now().After(c.ThisUpdate.Add(c.NextUpdate.Sub(c.ThisUpdate)/2))
-		if !stale {
-			stale = e.missesRevocation(ctx, c)
-		}
-		if stale {
-			e.publishAndLog(ctx, is)
-		}
-	}
-}
-
-// missesRevocation reports whether a certificate was revoked after the list was
-// made: the process died in between, or another node revoked it.
-func (e *Engine) missesRevocation(ctx context.Context, c *CRL) bool {
-	misses := false
+// refreshCRL publishes a list if there is none, if half of its life has passed,
+// or if it does not show what was revoked since.
+func (e *Engine) refreshCRL(ctx context.Context, is *issuer, l store.Lease) error {
+	var stale bool
 	err := e.view(ctx, func(tx store.Tx) error {
-		misses = false
-		s, err := settings.Get(tx, "revoked-"+c.Issuer)
-		if store.Missing(err) {
-			return nil
-		} else if err != nil {
+		c, err := crls.Get(tx, is.keyID)
+		if err != nil {
+			stale = store.Missing(err)
 			return err
 		}
-		misses = strings.Trim(string(s.Value), `"`) >= stampMilli(c.ThisUpdate)
+		stale = e.now().After(c.ThisUpdate.Add(c.NextUpdate.Sub(c.ThisUpdate) / 2))
+		for _, blob := range unlisted.All(tx, is.keyID+"/", past(is.keyID+"/")) {
+			stale = true
+			return blob.Err
+		}
 		return nil
 	})
-	return err != nil || misses
+	if err != nil && !store.Missing(err) || !stale {
+		return err
+	}
+	return e.publishCRL(ctx, is, l)
 }
 
-// noteRevocation remembers when a CA key last revoked something, or released it.
-func noteRevocation(tx store.Tx, keyID string, now time.Time) error {
-	return putSetting(tx, "revoked-"+keyID, stampMilli(now))
-}
+// unlisted notes, under the identifier of a CA key and an id, that a status
+// changed which the list of the key does not show yet. It is written with the
+// change and deleted with the list: no clock has a part in it, and changes of
+// many certificates at the same time do not get in each other's way.
+var unlisted = store.Blobs{Name: "unlisted"}
 
-func stampMilli(t time.Time) string { return fmt.Sprintf("%014x", t.UnixMilli()) }
-
-func (e *Engine) publishAndLog(ctx context.Context, is *issuer) {
-	if is == nil {
-		return
-	}
-	if err := e.publishCRL(ctx, is); err != nil && ctx.Err() == nil {
-		e.Log.ErrorContext(ctx, "a CRL could not be published; the last one stays until it ends", "authority", is.Authority, "err", err)
-	}
+// noteRevocation notes that the status of a certificate of a CA key changes.
+func (e *Engine) noteRevocation(tx store.Tx, keyID string) error {
+	return unlisted.Insert(tx, keyID+"/"+e.newID(), nil)
 }
 
 // An OCSPAnswer is a DER response and, if it is a successful one, its times for

@@ -46,7 +46,7 @@ func (e *Engine) decide(ctx context.Context, set *setup, r *Request) (*outcome, 
 			return o, err
 		}
 	}
-	if d, err := e.render(set, r, o); d != nil || err != nil {
+	if d, err := e.render(ctx, set, r, o); d != nil || err != nil {
 		return o.deny("render", d), err
 	}
 	for _, s := range set.Judges {
@@ -165,11 +165,14 @@ func (e *Engine) gather(ctx context.Context, r *Request, o *outcome) error {
 
 // render makes the exact tbsCertificate, without any key. Validity is narrowed
 // to the issuer's and never widened.
-func (e *Engine) render(set *setup, r *Request, o *outcome) (*Denied, error) {
+func (e *Engine) render(ctx context.Context, set *setup, r *Request, o *outcome) (*Denied, error) {
 	d := o.draft
 	o.issuer = e.current[d.Authority]
 	if o.issuer == nil {
 		return &Denied{Reason: UnknownProfile, Detail: fmt.Sprintf("profile %s is issued by authority %q, which is not here", d.Profile, d.Authority)}, nil
+	}
+	if err := e.signable(ctx, o.issuer); err != nil {
+		return nil, err
 	}
 	ca := o.issuer.cert
 	if d.NotBefore.Before(ca.NotBefore) {

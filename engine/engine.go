@@ -24,9 +24,11 @@ type Engine struct {
 	grants  store.Cache[Grant]
 	clients identities
 
-	crlWake  chan string // key identifiers whose CRL should be made now
-	deliver  sync.Map    // exit name → chan *Delivery, while Run runs
-	runMutex sync.Mutex  // held by Run
+	restored atomic.Bool // perhaps: a quarantine may stand
+
+	process  string     // names this process in the store
+	deliver  sync.Map   // exit name → chan *Delivery, while Run runs
+	runMutex sync.Mutex // held by Run
 }
 
 // A setup is a [Setup] in use.
@@ -41,16 +43,17 @@ type setup struct {
 
 // Schemas are the tables of the engine, for opening the store.
 func Schemas() []store.Schema {
-	return []store.Schema{
+	return append([]store.Schema{
 		requests.Schema(), certificates.Schema(), grants.Schema(), deliveries.Schema(), crls.Schema(),
-		freezes.Schema(), settings.Schema(), audits.Schema(),
+		freezes.Schema(), settings.Schema(), audits.Schema(), quarantines.Schema(),
 		raws.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(),
-	}
+		authorityRows.Schema(), caChains.Schema(), unlisted.Schema(), nodes.Schema(), joins.Schema(),
+	}, store.Schemas()...)
 }
 
 // New makes an engine. It refuses contradictions in c. It decides nothing until
 // Use gave it a policy.
-func New(_ context.Context, c Config) (*Engine, error) {
+func New(ctx context.Context, c Config) (*Engine, error) {
 	switch {
 	case c.DB == nil || c.Log == nil || c.Now == nil || c.Rand == nil:
 		return nil, errors.New("engine: DB, Log, Now and Rand are required")
@@ -59,7 +62,7 @@ func New(_ context.Context, c Config) (*Engine, error) {
 	case len(c.Issuers) == 0:
 		return nil, errors.New("engine: there is no CA: run init first")
 	}
-	e := &Engine{Config: c, issuers: map[string]*issuer{}, current: map[string]*issuer{}, caKeys: map[[32]byte]bool{}, crlWake: make(chan string, 64)}
+	e := &Engine{Config: c, issuers: map[string]*issuer{}, current: map[string]*issuer{}, caKeys: map[[32]byte]bool{}, process: store.NewID(c.Now(), c.Rand)}
 	for _, i := range c.Issuers {
 		is, err := newIssuer(i, c.StatusURL)
 		if err != nil {
@@ -71,7 +74,7 @@ func New(_ context.Context, c Config) (*Engine, error) {
 			e.caKeys[sha256.Sum256(ca.RawSubjectPublicKeyInfo)] = true
 		}
 	}
-	return e, nil
+	return e, e.enter(ctx)
 }
 
 // now has whole milliseconds, which is what rows keep.

@@ -64,12 +64,13 @@ func TestLateApprovalIsNotAbandoned(t *testing.T) {
 	id := w.pend(s).RequestID
 	w.advanceClock(time.Hour)
 	key := w.current["main"].Key
-	w.current["main"].Key = nil // this node cannot sign just now
+	w.current["main"].Key = nil // this node cannot sign just now, but another can
+	w.otherNode("n2", w.current["main"].keyID)
 	if _, err := w.Approve(t.Context(), officer("olga"), id, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	w.current["main"].Key = key
-	(&resumer{after: map[State]string{}}).pass(t.Context(), w.Engine, 0)
+	(&resumer{after: map[State]string{}, states: []State{Issuing, Pending, Received}}).pass(t.Context(), w.Engine, 0)
 	if r, _ := w.Request(t.Context(), id); r.State != StateIssued {
 		t.Errorf("state %s", r.State)
 	}
@@ -195,7 +196,7 @@ func TestManyStuckRequestsDoNotBlockOthers(t *testing.T) {
 		t.Fatal("decided")
 	}
 	stuck = false
-	p := &resumer{after: map[State]string{}}
+	p := &resumer{after: map[State]string{}, states: []State{Issuing, Pending, Received}}
 	for range 2 {
 		p.pass(t.Context(), w.Engine, 0)
 	}

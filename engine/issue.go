@@ -18,6 +18,9 @@ import (
 // nobody waits for it, and its serial is listed as revoked.
 const abandonAfter = 15 * time.Minute
 
+// handedRetry is when to ask again for what another node signs.
+const handedRetry = 2 * time.Second
+
 // issue signs the stored bytes of a decided request, and no others, and commits
 // the certificate with the events that exits are told. After a crash it signs
 // the same bytes again; file keys then make the very same certificate, and where
@@ -25,7 +28,7 @@ const abandonAfter = 15 * time.Minute
 func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition, error) {
 	is := e.issuers[r.Cert.Issuer]
 	if is == nil || is.Key == nil {
-		return Pended{r.ID, 15 * time.Second}, nil // another node holds the key; Run there goes on
+		return Pended{r.ID, handedRetry}, nil // another node holds the key; Run there goes on
 	}
 	if err := e.loadTBS(ctx, r); err != nil {
 		return nil, err
@@ -50,6 +53,10 @@ func (e *Engine) loadTBS(ctx context.Context, r *Request) error {
 		return nil
 	}
 	return e.view(ctx, func(tx store.Tx) error {
+		// What was decided before a backup waits for the end of the quarantine.
+		if err := e.withheld(tx, r); err != nil {
+			return err
+		}
 		now, err := requests.Get(tx, r.ID)
 		if err != nil {
 			return err
@@ -177,7 +184,7 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 		if queued, err = e.announceStatus(tx, set, row, "abandoned", now); err != nil {
 			return err
 		}
-		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), noteRevocation(tx, row.Issuer, now))
+		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), e.noteRevocation(tx, row.Issuer))
 	})
 	if err == nil {
 		e.wakeCRL(r.Cert.Issuer)

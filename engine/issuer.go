@@ -23,6 +23,7 @@ type issuer struct {
 	aki         tbs.Extension
 	constraints []*names.Constraints // of every CA certificate in the chain
 	ocsp        *ocsp.Issuer
+	wake        chan struct{} // a new list is wanted
 }
 
 func newIssuer(i Issuer, statusURL string) (*issuer, error) {
@@ -42,7 +43,7 @@ func newIssuer(i Issuer, statusURL string) (*issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	is := &issuer{Issuer: i, cert: ca, keyID: hex.EncodeToString(ca.SubjectKeyId), alg: alg, aki: tbs.AKI(ca.SubjectKeyId)}
+	is := &issuer{Issuer: i, cert: ca, keyID: hex.EncodeToString(ca.SubjectKeyId), alg: alg, aki: tbs.AKI(ca.SubjectKeyId), wake: make(chan struct{}, 1)}
 	if is.ocsp, err = ocsp.NewIssuer(ca); err != nil {
 		return nil, err
 	}

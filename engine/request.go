@@ -57,6 +57,7 @@ type Request struct {
 	Cert      CertID    `json:"ce,omitzero"` // from Issuing on
 	Refusal   *Denied   `json:"de,omitempty"`
 	Reserved  []string  `json:"rs,omitempty"` // grants of which a use is reserved
+	Handed    bool      `json:"hd,omitzero"`  // decided by a node without the CA key: whichever has it signs at once
 	Released  bool      `json:"rl,omitzero"`  // no longer answers for its Key
 
 	Asked  *Asked   `json:"-"` // parsed from the body

@@ -24,18 +24,52 @@ func (e *Engine) Run(ctx context.Context) error {
 		wg.Go(func() { e.runExit(ctx, o) })
 	}
 	wg.Go(func() { e.runCRLs(ctx) })
-	wg.Go(func() {
-		// What an earlier process left in the middle is nobody else's, where there
-		// is only one process; elsewhere another node may be at it right now.
-		p := &resumer{after: map[State]string{}}
-		if e.sole() {
-			p.pass(ctx, e, 0)
-		}
-		every(ctx, 5*time.Second, func(ctx context.Context) { p.pass(ctx, e, staleAfter) })
-	})
-	wg.Go(func() { every(ctx, 10*time.Minute, e.purge) })
+	wg.Go(func() { e.runSigning(ctx) })
+	wg.Go(func() { e.lead(ctx, "chores", e.chores) })
 	wg.Wait()
 	return ctx.Err()
+}
+
+// lead does what one node does for all, whenever this one leads.
+func (e *Engine) lead(ctx context.Context, what string, fn func(context.Context, store.Lease) error) {
+	err := store.Lead(ctx, e.DB, what, e.process, store.LeadOptions{Log: e.Log}, fn)
+	if err != nil && ctx.Err() == nil {
+		e.Log.ErrorContext(ctx, "stopped before its time", "what", what, "err", err)
+	}
+}
+
+// runSigning signs what was decided and not signed, on every node with a CA key:
+// another node may not have it.
+func (e *Engine) runSigning(ctx context.Context) {
+	if len(e.SignsWith()) == 0 {
+		return
+	}
+	often := 5 * time.Second
+	if !e.sole() {
+		often = time.Second // somebody waits for what a node without the key decided
+	}
+	e.runResumer(ctx, often, Issuing)
+}
+
+// chores are what one node does for all: votes that were not acted on, requests
+// that were interrupted, and what is to be forgotten.
+func (e *Engine) chores(ctx context.Context, _ store.Lease) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { e.runResumer(ctx, 5*time.Second, Pending, Received) })
+	wg.Go(func() { every(ctx, 10*time.Minute, e.purge) })
+	wg.Go(func() { every(ctx, time.Minute, e.forgetNodes) })
+	wg.Wait()
+	return ctx.Err()
+}
+
+func (e *Engine) runResumer(ctx context.Context, often time.Duration, states ...State) {
+	p := &resumer{after: map[State]string{}, states: states}
+	// What an earlier process left in the middle is nobody else's, where there is
+	// only one process; elsewhere another node may be at it right now.
+	if e.sole() {
+		p.pass(ctx, e, 0)
+	}
+	every(ctx, often, func(ctx context.Context) { p.pass(ctx, e, staleAfter) })
 }
 
 func every(ctx context.Context, d time.Duration, fn func(context.Context)) {
@@ -63,13 +97,13 @@ func (e *Engine) sole() bool {
 // A resumer goes through the requests that were left in the middle, some in each
 // pass, so that many that cannot go on do not keep others waiting.
 type resumer struct {
-	after map[State]string // where the last pass ended
+	after  map[State]string // where the last pass ended
+	states []State          // to look at
 }
 
-// pass takes up what was left for longer than min: first what may be signed
-// already, then votes that were not acted on, then the rest.
+// pass takes up what was left for longer than min.
 func (p *resumer) pass(ctx context.Context, e *Engine, min time.Duration) {
-	for _, state := range []State{Issuing, Pending, Received} {
+	for _, state := range p.states {
 		stale, err := p.find(ctx, e, state, min)
 		if err != nil {
 			e.Log.ErrorContext(ctx, "looking for interrupted requests", "err", err)
@@ -96,7 +130,7 @@ func (p *resumer) find(ctx context.Context, e *Engine, state State, min time.Dur
 			}
 			// A vote for a client with a new key for each run waits for the client.
 			waits := r.State == Pending && r.KeyPerRun
-			if r.movable() && !waits && e.now().Sub(r.since()) >= min {
+			if r.movable() && !waits && (r.Handed || e.now().Sub(r.since()) >= min) && e.mine(r) {
 				stale = append(stale, r)
 			}
 			if seen++; seen == batchSize {
@@ -108,6 +142,15 @@ func (p *resumer) find(ctx context.Context, e *Engine, state State, min time.Dur
 	})
 	p.after[state] = last
 	return stale, err
+}
+
+// mine reports whether this node can go on with r: what is decided needs the key.
+func (e *Engine) mine(r *Request) bool {
+	if r.State != Issuing {
+		return true
+	}
+	is := e.issuers[r.Cert.Issuer]
+	return is != nil && is.Key != nil
 }
 
 // since is when the request came to the state that it is in.

@@ -18,7 +18,7 @@ import (
 func (w *world) currentCRL() *x509.RevocationList {
 	w.t.Helper()
 	is := w.current["main"]
-	if err := w.publishCRL(context.Background(), is); err != nil {
+	if err := w.publishCRL(context.Background(), is, store.Lease{}); err != nil {
 		w.t.Fatal(err)
 	}
 	c, err := w.CRL(context.Background(), is.keyID)

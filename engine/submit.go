@@ -31,7 +31,10 @@ var errMoved = errors.New("the request moved on meanwhile")
 // The numbers are the steps of docs/design.md, section 1; 1 to 3, and what the
 // requester proved, are the frontend's.
 func (e *Engine) Submit(ctx context.Context, s Submission) (Disposition, error) {
-	set := e.setup.Load()
+	return e.submit(ctx, e.setup.Load(), s)
+}
+
+func (e *Engine) submit(ctx context.Context, set *setup, s Submission) (Disposition, error) {
 	if set == nil {
 		return nil, fmt.Errorf("%w: no policy is in use yet", ErrUndecided)
 	}
@@ -67,6 +70,9 @@ func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow)
 		e.Log.ErrorContext(ctx, "policy could not decide", "request", r.ID, "err", err)
 		if rerr := e.record(ctx, r, n); rerr != nil {
 			return nil, rerr
+		}
+		if errors.Is(err, ErrNoSigner) {
+			return nil, fmt.Errorf("%w: %w; the request is recorded as %s", ErrUndecided, err, r.ID)
 		}
 		return nil, fmt.Errorf("%w: the request is recorded as %s", ErrUndecided, r.ID)
 	}

@@ -76,26 +76,54 @@ func (p *Policy) EffectiveProfiles() (map[string]Profile, error) {
 // recorded as the active version, if it was not before. Requests under way end
 // with the setup that they began with.
 func (e *Engine) Use(ctx context.Context, s Setup, by string) (version string, err error) {
-	if err := s.Policy.Check(); err != nil {
+	next, err := e.prepare(s)
+	if err != nil {
 		return "", err
 	}
-	next := &setup{Setup: s, wants: map[EventKind][]string{}}
-	if next.profiles, err = s.Policy.EffectiveProfiles(); err != nil {
+	if next.version, err = e.activate(ctx, &s.Policy, by); err != nil {
 		return "", err
+	}
+	e.setup.Store(next)
+	return next.version, nil
+}
+
+// Adopt decides from now on with a setup whose document is the active version
+// already, because another node made it that. It writes nothing.
+func (e *Engine) Adopt(s Setup) (version string, err error) {
+	next, err := e.prepare(s)
+	if err != nil {
+		return "", err
+	}
+	if _, next.version, err = s.Policy.Canonical(); err != nil {
+		return "", err
+	}
+	e.setup.Store(next)
+	return next.version, nil
+}
+
+// prepare checks a setup and works out what follows from it.
+func (e *Engine) prepare(s Setup) (*setup, error) {
+	if err := s.Policy.Check(); err != nil {
+		return nil, err
+	}
+	next := &setup{Setup: s, wants: map[EventKind][]string{}}
+	var err error
+	if next.profiles, err = s.Policy.EffectiveProfiles(); err != nil {
+		return nil, err
 	}
 	next.profileDocs = map[string][]byte{}
 	for name, pr := range next.profiles {
 		if next.profileDocs[name], err = json.Marshal(pr); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
 	for name := range s.Policy.Authorities {
 		if e.current[name] == nil {
-			return "", fmt.Errorf("authorities.%s has no CA key here: make it with init first", name)
+			return nil, fmt.Errorf("authorities.%s has no CA here: make it with init first, or if another node did, start this one again", name)
 		}
 	}
 	if len(s.Shapers) == 0 {
-		return "", errors.New("policy.shape is empty: nothing would say what a certificate holds")
+		return nil, errors.New("policy.shape is empty: nothing would say what a certificate holds")
 	}
 	for _, st := range s.Shapers {
 		next.waits = next.waits || st.Waits
@@ -108,31 +136,65 @@ func (e *Engine) Use(ctx context.Context, s Setup, by string) (version string, e
 			next.wants[k] = append(next.wants[k], o.Name)
 		}
 	}
-	if next.version, err = e.activate(ctx, &s.Policy, by); err != nil {
-		return "", err
-	}
-	e.setup.Store(next)
-	return next.version, nil
+	return next, nil
 }
 
-// activate records the document as the active version, with what changed.
+// ErrPolicyMoved says that another node put a policy in force in this moment.
+var ErrPolicyMoved = errors.New("another policy was put in force a moment ago, through another node: read it again and make the change to that")
+
+// ActivePolicy is the policy document in force, in canonical form, and its
+// version; empty before the first. A node may use the one before it for a moment.
+func ActivePolicy(ctx context.Context, db store.DB) (doc []byte, version string, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
+		if version, err = activeVersion(tx); err != nil || version == "" {
+			return err
+		}
+		doc, err = policies.Get(tx, version)
+		return err
+	})
+	return doc, version, err
+}
+
+// ActiveVersion is the version of the policy document in force.
+func (e *Engine) ActiveVersion(ctx context.Context) (version string, err error) {
+	err = e.view(ctx, func(tx store.Tx) error {
+		version, err = activeVersion(tx)
+		return err
+	})
+	return version, err
+}
+
+func activeVersion(tx store.Tx) (version string, err error) {
+	s, err := settings.Get(tx, "policy")
+	if store.Missing(err) {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
+	return version, json.Unmarshal(s.Value, &version)
+}
+
+// activate records the document as the active version, with what changed. It
+// refuses when the active version is not the one that this node uses: whoever
+// made the change did not see it.
 func (e *Engine) activate(ctx context.Context, p *Policy, by string) (string, error) {
 	doc, version, err := p.Canonical()
 	if err != nil {
 		return "", err
 	}
-	var before string
-	err = e.view(ctx, func(tx store.Tx) error {
-		s, err := settings.Get(tx, "policy")
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal(s.Value, &before)
-	})
-	if err != nil && !store.Missing(err) || before == version {
+	before, err := e.ActiveVersion(ctx)
+	if err != nil || before == version {
 		return version, err
 	}
+	if set := e.setup.Load(); set != nil && set.version != before {
+		return "", ErrPolicyMoved
+	}
 	return version, e.update(ctx, func(tx store.Tx) error {
+		if now, err := activeVersion(tx); err != nil {
+			return err
+		} else if now != before {
+			return ErrPolicyMoved
+		}
 		if err := policies.Put(tx, version, doc); err != nil {
 			return err
 		}
