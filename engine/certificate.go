@@ -89,6 +89,11 @@ type Certificate struct {
 	Profile   string       `json:"pf"`
 	Authority string       `json:"au"`
 	Request   string       `json:"r"`
+
+	// Imported says where the row comes from, if the CA was restored and the row
+	// was not in the backup: "journal", or "crl" when nothing is known but that
+	// the serial number was revoked.
+	Imported string `json:"im,omitempty"`
 }
 
 var certificates = store.Table[Certificate]{
@@ -97,6 +102,9 @@ var certificates = store.Table[Certificate]{
 	Indexes: []store.Index[Certificate]{
 		// By key ("k:" and half of its hash) and by name ("n:").
 		{Name: "find", Keys: func(c *Certificate) []string {
+			if c.SPKI == "" {
+				return nil
+			}
 			all := []string{"k:" + c.SPKI[:32]}
 			for _, n := range c.Names {
 				all = append(all, nameEntry(n.Value))

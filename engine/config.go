@@ -32,6 +32,10 @@ type Config struct {
 	// shares.
 	MACKey []byte
 
+	// Restoring is for the process that restores a backup: it may use records that
+	// are not all there yet.
+	Restoring bool
+
 	// Faults is called at each named step of Submit. Only a build with the tag
 	// faults sets it; nil otherwise.
 	Faults func(step string)
