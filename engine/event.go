@@ -62,3 +62,8 @@ type Exit interface {
 type Batcher interface {
 	TellAll(ctx context.Context, all []Event) error
 }
+
+// A Releaser is an exit that holds something between events, such as a
+// connection or an open file. Release lets go of it, because the exit is told
+// nothing more for now; it may be told again after that.
+type Releaser interface{ Release() }

@@ -112,6 +112,9 @@ func (e *Engine) runExit(ctx context.Context, o Outlet) {
 	queue := make(chan *Delivery, 4*batchSize)
 	e.deliver.Store(o.Name, queue)
 	defer e.deliver.CompareAndDelete(o.Name, queue)
+	if x, ok := o.Exit.(Releaser); ok {
+		defer x.Release()
+	}
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
 	// What an earlier process of this store leased to itself is due at once,
@@ -218,7 +221,7 @@ func (e *Engine) tellAll(ctx context.Context, o Outlet, batch []*Delivery) {
 		e.tellEach(ctx, o.Exit, batch, errs)
 	}
 	e.fault("told")
-	if err := e.settleDeliveries(context.WithoutCancel(ctx), batch, errs); err != nil {
+	if err := e.settleDeliveries(ctx, batch, errs); err != nil {
 		e.Log.ErrorContext(ctx, "noting deliveries; they will be told again", "exit", o.Name, "err", err)
 	}
 }
@@ -275,9 +278,10 @@ func (e *Engine) tell(ctx context.Context, x Exit, d *Delivery) error {
 }
 
 // settleDeliveries forgets what was taken, and puts off what was not: twice as
-// long each time, until it is parked for an operator.
+// long each time, until it is parked for an operator. When ctx has ended, what was
+// not taken is due again at once, and that is no attempt.
 func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs []error) error {
-	return e.update(ctx, func(tx store.Tx) error {
+	return e.update(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		now := e.now()
 		for i, d := range batch {
 			old, err := deliveries.Get(tx, deliveries.Key(d))
@@ -293,6 +297,13 @@ func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs [
 				continue
 			}
 			next := *old
+			if ctx.Err() != nil { // it was interrupted: whoever runs next tells it
+				next.Due = now
+				if err := deliveries.Put(tx, old, &next); err != nil {
+					return err
+				}
+				continue
+			}
 			next.Attempts++
 			next.LastErr = errs[i].Error()
 			next.Due = now.Add(min(time.Second<<min(next.Attempts, 20), maxBackoff))

@@ -45,6 +45,9 @@ func (c *call) finalize() error {
 	if s.status != "ready" {
 		return notReady(s.status)
 	}
+	if err := c.offered(o); err != nil {
+		return err
+	}
 	if in.CSR == nil {
 		return bad("csr is missing: the certification request in DER, as base64url")
 	}
@@ -57,6 +60,20 @@ func (c *call) finalize() error {
 	}
 	d, err := c.f.deps.Requests.Submit(c.ctx, c.submission(o, der, s.proofs))
 	return c.finalized(o, d, err)
+}
+
+// offered refuses an order that the endpoint would not take any more: its
+// configuration may have changed since, and what is issued is by that of today.
+func (c *call) offered(o *order) error {
+	if !slices.Contains(c.ep.Profiles, o.Profile) {
+		return refuse(http.StatusForbidden, unauthorized, "this endpoint no longer offers the profile %s; make a new order", o.Profile)
+	}
+	for _, n := range o.generalNames() {
+		if why := c.ep.admits.refuses(n); why != "" {
+			return refuse(http.StatusForbidden, rejectedIdentifier, "%s: %s", n.Value, why)
+		}
+	}
+	return nil
 }
 
 // finalized answers with what the engine said.

@@ -10,9 +10,47 @@ import (
 )
 
 const (
-	purgeEvery = time.Hour
-	purgeMost  = 500 // rows per commit
+	purgeEvery      = time.Hour
+	purgeSpentEvery = time.Minute
+	purgeMost       = 500 // rows per commit
 )
+
+// runPurge deletes what is old, on one node for all. That is in no hurry, so the
+// lease is a slow one.
+func (f *Frontend) runPurge(ctx context.Context) {
+	holder := store.NewID(f.deps.Now(), f.deps.Rand)
+	o := store.LeadOptions{Beat: 10 * time.Second, Still: 40 * time.Second, Log: f.deps.Log}
+	err := store.Lead(ctx, f.deps.DB, "acme purge", holder, o, func(ctx context.Context, _ store.Lease) error {
+		f.keepPurged(ctx)
+		return ctx.Err()
+	})
+	if err != nil && ctx.Err() == nil {
+		f.deps.Log.ErrorContext(ctx, "deleting old orders has stopped", "err", err)
+	}
+}
+
+// keepPurged deletes until ctx is done.
+func (f *Frontend) keepPurged(ctx context.Context) {
+	look := time.NewTicker(min(purgeSpentEvery, f.purgeInterval()))
+	defer look.Stop()
+	var purged time.Time
+	for {
+		if err := f.purgeSpent(ctx); err != nil && ctx.Err() == nil {
+			f.deps.Log.ErrorContext(ctx, "deleting old nonces", "err", err)
+		}
+		if now := f.deps.Now(); now.Sub(purged) >= f.purgeInterval() {
+			purged = now
+			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
+				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
 
 // purgeInterval is short where little is kept.
 func (f *Frontend) purgeInterval() time.Duration {

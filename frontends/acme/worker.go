@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"chancery/engine"
@@ -150,27 +151,16 @@ func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan err
 // node that is gone, and deletes what retention says. It returns when ctx is
 // done and all validations have ended.
 func (f *Frontend) Run(ctx context.Context) error {
+	var purging sync.WaitGroup
+	purging.Go(func() { f.runPurge(ctx) })
+	defer purging.Wait()
 	defer f.tasks.close()
 	defer f.stop()
 	every := time.NewTicker(sweepEvery)
 	defer every.Stop()
-	var purged, cleared time.Time
 	for {
 		if err := f.sweep(ctx); err != nil && ctx.Err() == nil {
 			f.deps.Log.ErrorContext(ctx, "looking for unfinished validations", "err", err)
-		}
-		now := f.deps.Now()
-		if now.Sub(cleared) >= time.Minute {
-			cleared = now
-			if err := f.purgeSpent(ctx); err != nil && ctx.Err() == nil {
-				f.deps.Log.ErrorContext(ctx, "deleting old nonces", "err", err)
-			}
-		}
-		if now.Sub(purged) >= f.purgeInterval() {
-			purged = now
-			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
-				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)
-			}
 		}
 		select {
 		case <-ctx.Done():

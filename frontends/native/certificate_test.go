@@ -2,6 +2,7 @@ package native
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -169,7 +170,7 @@ func TestNative_Revocation(t *testing.T) {
 		}
 		b.engine.revoked = nil
 		tt.method, tt.target = "POST", at
-		if w := b.do(h, tt.ask); w.Code != 200 || len(b.engine.revoked) != 1 || b.engine.revoked[0] != tt.want {
+		if w := b.do(h, tt.ask); w.Code != 200 || len(b.engine.revoked) != 1 || !reflect.DeepEqual(b.engine.revoked[0], tt.want) {
 			t.Errorf("%s: %d %s %+v", tt.body, w.Code, w.Body, b.engine.revoked)
 		}
 	}

@@ -95,6 +95,9 @@ type exit struct {
 // Wants implements [engine.Exit].
 func (x *exit) Wants() []engine.EventKind { return slices.Clone(x.events) }
 
+// Release implements [engine.Releaser].
+func (x *exit) Release() { x.journal.release() }
+
 // Tell implements [engine.Exit].
 func (x *exit) Tell(ctx context.Context, ev engine.Event) error {
 	return x.TellAll(ctx, []engine.Event{ev})

@@ -58,8 +58,7 @@ func pages(all []engine.Event) ([]*page, error) {
 }
 
 // A journal is a directory with a file for each day. The file of the last append
-// stays open; that of a journal that is no longer used is closed when the
-// garbage collector finds it, as an exit has no end that it is told of.
+// stays open until it is released.
 type journal struct {
 	dir  string
 	dirs *dirs
@@ -159,6 +158,13 @@ func (j *journal) torn(size int64) (bool, error) {
 	var last [1]byte
 	_, err := j.f.ReadAt(last[:], size-1)
 	return last[0] != '\n', err
+}
+
+// release closes what is open. All of it is on the disk.
+func (j *journal) release() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_ = j.close()
 }
 
 func (j *journal) close() error {

@@ -197,6 +197,9 @@ func (x *exit) Tell(ctx context.Context, ev engine.Event) error {
 	return x.taken(res, start)
 }
 
+// Release implements [engine.Releaser].
+func (x *exit) Release() { x.client.CloseIdleConnections() }
+
 func (x *exit) sign(body []byte) string {
 	t := strconv.FormatInt(x.now().Unix(), 10)
 	h := hmac.New(sha256.New, x.secret)

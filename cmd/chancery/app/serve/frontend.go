@@ -36,6 +36,7 @@ type Frontend struct {
 // A World is what frontends are made from.
 type World struct {
 	Node     *node.Node
+	Engine   *engine.Pinned            // decides by Policy
 	Policy   engine.Policy             // about to be in use
 	Profiles map[string]engine.Profile // of Policy, with Chancery's own
 	HTTPS    string                    // address that clients call, such as https://ca.example.org:8443
@@ -101,18 +102,25 @@ func (t *routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type generation struct {
 	https, http, admin http.Handler
 	run                []func(context.Context) error
+	engine             *engine.Pinned
 	open               []string
+}
+
+// enter makes g answer from now on. The policy that it was made for is in use.
+func (s *Server) enter(g *generation) {
+	g.engine.Hold()
+	s.current.Store(g)
 }
 
 // generate makes the frontends for a policy. Nothing of it is in use yet.
 func (s *Server) generate(p engine.Policy) (*generation, error) {
 	w := s.world
-	w.Policy = p
+	w.Policy, w.Engine = p, s.node.Engine.Pin()
 	var err error
 	if w.Profiles, err = p.EffectiveProfiles(); err != nil {
 		return nil, err
 	}
-	g := &generation{}
+	g := &generation{engine: w.Engine}
 	https, plain, admin := newRoutes(), newRoutes(), newRoutes()
 	var errs []error
 	for _, f := range s.frontends {

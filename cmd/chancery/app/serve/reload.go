@@ -29,7 +29,8 @@ func (s *Server) Apply(ctx context.Context, a engine.Actor, doc []byte) (version
 }
 
 // use makes modules and frontends for a policy, and when all of them could be
-// made, swaps them in. The policy is the document, which then becomes
+// made, swaps them in. Requests under way end with the frontends and the policy
+// that they began with. The policy is the document, which then becomes
 // policy.yaml, or without one what that file says. All of it is one step: of
 // changes that overlap, the one in force is the one in the file.
 func (s *Server) use(ctx context.Context, by string, doc []byte) (version string, changes []string, err error) {
@@ -49,7 +50,7 @@ func (s *Server) use(ctx context.Context, by string, doc []byte) (version string
 	if version, err = s.node.Use(ctx, p, by); err != nil {
 		return "", nil, err
 	}
-	s.current.Store(g)
+	s.enter(g)
 	s.workers.start(s.base, append(g.run, s.node.Engine.Run))
 	s.node.Log.InfoContext(ctx, "policy", "version", version, "by", by, "changes", fmt.Sprint(changes))
 	for _, warning := range g.open {

@@ -73,7 +73,7 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 	if err != nil {
 		return err
 	}
-	s.current.Store(g)
+	s.enter(g)
 	return s.run(ctx, l, g, hup, func(a datadir.Addresses) error {
 		if first {
 			s.greet(stdout, l)
