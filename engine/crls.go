@@ -88,6 +88,9 @@ func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer, l store.Lease) e
 	var last *CRL
 	var shown []string // notes of changes that this list shows
 	err := e.view(ctx, func(tx store.Tx) (err error) {
+		if err := e.unread(tx, is.keyID); err != nil {
+			return err
+		}
 		shown = nil
 		for key, blob := range unlisted.All(tx, is.keyID+"/", past(is.keyID+"/")) {
 			if blob.Err != nil {
@@ -212,7 +215,7 @@ func (e *Engine) keepCRL(ctx context.Context, is *issuer, l store.Lease) {
 	look := time.NewTicker(often)
 	defer look.Stop()
 	for {
-		if err := e.refreshCRL(ctx, is, l); err != nil && ctx.Err() == nil {
+		if err := e.refreshCRL(ctx, is, l); err != nil && ctx.Err() == nil && !errors.Is(err, ErrQuarantine) {
 			e.Log.ErrorContext(ctx, "a CRL could not be published; the last one stays until it ends", "authority", is.Authority, "err", err)
 		}
 		select {
@@ -284,6 +287,9 @@ func (e *Engine) OCSP(ctx context.Context, request []byte) OCSPAnswer {
 	res := &ocsp.Response{ProducedAt: now, Nonce: req.Nonce, Responder: is.cert}
 	err = e.view(ctx, func(tx store.Tx) error {
 		res.Statuses = nil
+		if err := e.unread(tx, is.keyID); err != nil {
+			return err // a revocation may be missing: never good
+		}
 		for _, id := range req.IDs {
 			s, err := status(tx, is, id)
 			if err != nil {
@@ -300,7 +306,9 @@ func (e *Engine) OCSP(ctx context.Context, request []byte) OCSPAnswer {
 			return OCSPAnswer{der, now, now.Add(ocspLife)}
 		}
 	}
-	e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
+	if !errors.Is(err, ErrQuarantine) {
+		e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
+	}
 	return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
 }
 

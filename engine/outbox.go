@@ -24,6 +24,7 @@ type Delivery struct {
 	Attempts int       `json:"n,omitzero"`
 	LastErr  string    `json:"l,omitempty"`
 	Parked   bool      `json:"p,omitzero"` // given up; waits for an operator
+	Cert     CertID    `json:"c,omitzero"` // instead of Request, of a certificate that was imported
 
 	request *Request // known to the process that wrote it
 	cert    *Certificate
@@ -84,6 +85,9 @@ func (e *Engine) announceStatus(tx store.Tx, set *setup, c *Certificate, reason 
 		d := &Delivery{
 			Event: id, Kind: EventRevoked, At: now, Request: c.Request,
 			Status: c.Status, Reason: reason, Exit: exit, Due: now.Add(leaseTime),
+		}
+		if c.Imported != "" {
+			d.Request, d.Cert = "", c.CertID
 		}
 		if err := deliveries.Insert(tx, d); err != nil {
 			return nil, err
@@ -323,6 +327,9 @@ func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs [
 // event is what an exit is told: a projection of the rows, without anything
 // secret.
 func (e *Engine) event(ctx context.Context, d *Delivery) (*Event, error) {
+	if !d.Cert.IsZero() {
+		return e.importedEvent(ctx, d)
+	}
 	r := d.request
 	if r == nil {
 		var err error
@@ -347,7 +354,23 @@ func (e *Engine) event(ctx context.Context, d *Delivery) (*Event, error) {
 			return nil, err
 		}
 	}
+	ev.about(c, der)
+	return ev, nil
+}
+
+// importedEvent is what an exit is told of a certificate whose request is not in
+// the records.
+func (e *Engine) importedEvent(ctx context.Context, d *Delivery) (*Event, error) {
+	c, der, err := e.Certificate(ctx, d.Cert)
+	if err != nil {
+		return nil, err
+	}
+	ev := &Event{ID: d.Event, Kind: d.Kind, At: d.At, RequestID: c.Request, Requester: c.Requester, Profile: c.Profile, Status: d.Status, Reason: d.Reason}
+	ev.about(c, der)
+	return ev, nil
+}
+
+func (ev *Event) about(c *Certificate, der []byte) {
 	ev.Authority, ev.Issuer, ev.Serial, ev.Subject, ev.Names = c.Authority, c.Issuer, c.Serial, c.Subject, c.Names
 	ev.NotBefore, ev.NotAfter, ev.DER = c.NotBefore, c.NotAfter, der
-	return ev, nil
 }

@@ -103,6 +103,9 @@ type resumer struct {
 
 // pass takes up what was left for longer than min.
 func (p *resumer) pass(ctx context.Context, e *Engine, min time.Duration) {
+	if q, err := e.Quarantine(ctx); q != nil || err != nil {
+		return // until somebody has seen what became of them
+	}
 	for _, state := range p.states {
 		stale, err := p.find(ctx, e, state, min)
 		if err != nil {
