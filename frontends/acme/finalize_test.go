@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/engine/names"
 	"chancery/store"
 )
 
@@ -329,5 +330,33 @@ func TestACME_A095_Certificate(t *testing.T) {
 	w.want("order", c.read(url), 404, malformed)
 	if b := w.ok("later", c.read(o.Certificate), 200); !bytes.Equal(b.body, a.body) {
 		t.Error("other octets")
+	}
+}
+
+// XD-010: an order that was made under other rules of its endpoint is looked at
+// by those of today.
+func TestFinalizeUnderNewRules(t *testing.T) {
+	w := newWorld(t)
+	c := w.client()
+	o, url := c.ready(host)
+	csr := csrPayload(csrOf(t, leafKey(t), host))
+	other, err := names.ParsePattern("*.example.net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := func(e Endpoint) {
+		w.deps.Nonces, w.config["default"] = w.f.nonces, e
+		w.open()
+	}
+	rules(Endpoint{Profiles: []string{"other"}})
+	w.want("profile", c.post(o.Finalize, csr), 403, unauthorized)
+	rules(Endpoint{Profiles: []string{"web"}, Names: []names.Pattern{other}})
+	w.want("name", c.post(o.Finalize, csr), 403, rejectedIdentifier)
+	if n := w.engine.issued(); n != 0 {
+		t.Errorf("%d certificates", n)
+	}
+	rules(Endpoint{Profiles: []string{"web", "other"}})
+	if a := w.ok("finalize", c.post(o.Finalize, csr), 200); a.Status != "valid" {
+		t.Errorf("%s: %s", url, a.body)
 	}
 }

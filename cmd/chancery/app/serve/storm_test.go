@@ -1,0 +1,406 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"runtime"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"chancery/cmd/chancery/app/config"
+	"chancery/cmd/chancery/app/datadir"
+	"chancery/cmd/chancery/app/node"
+	"chancery/engine"
+	"chancery/frontends/native/client"
+)
+
+// A running is a server that answers, the founder's client of it, and a receiver
+// of its events.
+type running struct {
+	*Server
+	t      *testing.T
+	hup    chan os.Signal
+	client *client.Client
+	policy string // its first document
+	log    *record
+	hook   *receiver
+}
+
+func start(t *testing.T) *running {
+	t.Helper()
+	r := &running{t: t, hup: make(chan os.Signal), log: new(record), hook: newReceiver(t)}
+	n, _ := newNode(t, func(o *node.Options) { o.Stderr = r.log })
+	write(t, n.Dir.Path("hook.secret"), "0123456789abcdef0123456789abcdef")
+	policy, err := os.ReadFile(n.Dir.Policy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.policy = strings.Replace(string(policy), "  - file: {path: issued}\n", "  - file: {path: issued}\n  - webhook: {url: '"+r.hook.URL+"', secret_file: hook.secret}\n", 1)
+	write(t, n.Dir.Policy(), r.policy)
+	l, err := listen(config.Listen{HTTPS: "127.0.0.1:0", HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	if r.Server, err = newServer(n, Builtin(), l); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.certificates(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g, err := r.generate(n.Policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.enter(g)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- r.run(ctx, l, g, r.hup, func(datadir.Addresses) error {
+			close(ready)
+			return nil
+		})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	<-ready
+	r.client = r.founder(l)
+	return r
+}
+
+// founder is a client with the credential that first start made.
+func (r *running) founder(l *listeners) *client.Client {
+	r.t.Helper()
+	pair, err := tls.LoadX509KeyPair(r.node.Dir.FounderCert(), r.node.Dir.FounderKey())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	text, err := os.ReadFile(r.node.Dir.Roots())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(text)
+	c, err := client.New(client.Options{
+		Server: "https://" + l.https.Addr().String(), Admin: "https://" + l.admin.Addr().String(), Roots: roots, Certificate: &pair,
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// document is the first one with another validity for services.
+func (r *running) document(days int) string {
+	return strings.Replace(r.policy, "validity: 90d", fmt.Sprintf("validity: %dd", days), 1)
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := datadir.Write(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func newCSR(t *testing.T, name string) []byte {
+	t.Helper()
+	key, err := node.NewKey(&node.Node{Options: node.Options{Rand: rand.Reader}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+// daysOf is the validity that a certificate was issued with.
+func daysOf(t *testing.T, chain string) int {
+	t.Helper()
+	block, _ := pem.Decode([]byte(chain))
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(c.NotAfter.Sub(c.NotBefore).Hours()) / 24
+}
+
+// eventually waits for what comes to be within a while.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Errorf("not within 20 s: %s", what)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// A receiver of events notes which requests it was told of, and counts its
+// connections.
+type receiver struct {
+	*httptest.Server
+	mu   sync.Mutex
+	told map[string]bool
+	open map[net.Conn]bool
+}
+
+func newReceiver(t *testing.T) *receiver {
+	h := &receiver{told: map[string]bool{}, open: map[net.Conn]bool{}}
+	h.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var ev engine.Event
+		if err := json.NewDecoder(r.Body).Decode(&ev); err != nil {
+			t.Error(err)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.told[ev.RequestID] = true
+	}))
+	h.Config.ConnState = func(c net.Conn, s http.ConnState) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.open[c] = true; s == http.StateClosed {
+			delete(h.open, c)
+		}
+	}
+	h.Start()
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *receiver) connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.open)
+}
+
+func (h *receiver) knows(request string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.told[request]
+}
+
+// A record keeps what is logged.
+type record struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (l *record) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *record) has(parts ...string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(line, p)
+		}
+		if all {
+			return true
+		}
+	}
+	return false
+}
+
+// XD-010: the policy changes all the time, also to what cannot be used, while
+// certificates are issued. No request fails, each certificate is as the version
+// says that its request names, every event is told, and nothing of the policies
+// before is left.
+func TestReloadStorm(t *testing.T) {
+	r := start(t)
+	versions := map[string]int{}
+	version, _, err := r.Reload(t.Context(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions[version] = 90
+	if _, err := r.client.Submit(t.Context(), client.Submission{CSR: newCSR(t, "first.example.org"), Profile: "service"}); err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.NumGoroutine()
+
+	ctx, stop := context.WithCancel(t.Context())
+	results := make([][]*client.Result, 8)
+	var issuing sync.WaitGroup
+	for i := range results {
+		issuing.Go(func() {
+			for k := 0; ctx.Err() == nil; k++ {
+				got, err := r.client.Submit(t.Context(), client.Submission{CSR: newCSR(t, fmt.Sprintf("h%d-%d.example.org", i, k)), Profile: "service"})
+				if err != nil || got.Status != client.StatusIssued {
+					t.Errorf("%+v %v", got, err)
+					return
+				}
+				results[i] = append(results[i], got)
+			}
+		})
+	}
+	for k := range 60 {
+		if k%4 == 3 {
+			write(t, r.node.Dir.Policy(), strings.Replace(r.document(100+k), "judge: [keys]", "judge: [kes]", 1))
+			if _, _, err := r.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "kes") {
+				t.Errorf("a module that is not there: %v", err)
+			}
+			continue
+		}
+		write(t, r.node.Dir.Policy(), r.document(2+k))
+		version, _, err := r.Reload(t.Context(), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[version] = 2 + k
+	}
+	stop()
+	issuing.Wait()
+
+	used := map[int]bool{}
+	var all []*client.Result
+	for _, list := range results {
+		all = append(all, list...)
+	}
+	for _, got := range all {
+		row, err := r.node.Engine.Request(t.Context(), got.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		days := daysOf(t, got.Certificate)
+		if used[days] = true; versions[row.Policy] != days {
+			t.Errorf("a certificate for %d days by version %s, which says %d", days, row.Policy, versions[row.Policy])
+		}
+	}
+	if len(used) < 5 {
+		t.Errorf("%d certificates by only %d versions: the test is blind", len(all), len(used))
+	}
+	t.Logf("%d certificates by %d versions", len(all), len(used))
+	eventually(t, "every event is told", func() bool {
+		for _, got := range all {
+			if !r.hook.knows(got.ID) {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "the exits of earlier policies have let go", func() bool { return r.hook.connections() <= 4 })
+	eventually(t, "no goroutine is left over", func() bool { return runtime.NumGoroutine() <= before+16 })
+	if t.Failed() {
+		pprof.Lookup("goroutine").WriteTo(t.Output(), 1)
+	}
+}
+
+// SIGHUP with a document that cannot be used changes nothing, and the log says
+// what is wrong with it.
+func TestBadPolicyKeepsTheOld(t *testing.T) {
+	r := start(t)
+	_, version, err := r.node.Engine.PolicyDocument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := r.current.Load()
+	for bad, says := range map[string]string{
+		strings.Replace(r.policy, "eku: [clientAuth, serverAuth]", "ekku: [clientAuth]", 1):    "ekku",
+		strings.Replace(r.policy, "judge: [keys]", "judge: [kes]", 1):                          "kes",
+		strings.Replace(r.policy, "profiles: [trial]", "profiles: [trail]", 1):                 "trail",
+		strings.Replace(r.policy, "  main: {}", "  main: {}\n  other: {}", 1):                  "authorities.other",
+		strings.Replace(r.policy, "secret_file: hook.secret", "secret_file: nowhere", 1):       "nowhere",
+		strings.Replace(r.policy, "profiles:\n", "profiles: {a: &a [*a, *a]}\nprofiles:\n", 1): "policy.yaml",
+		"": "policy.yaml",
+	} {
+		if bad == r.policy {
+			t.Fatalf("the document does not have what was to be replaced for %s", says)
+		}
+		write(t, r.node.Dir.Policy(), bad)
+		r.hup <- syscall.SIGHUP
+		eventually(t, "the log says "+says, func() bool { return r.log.has("the policy was not changed", says) })
+		if _, now, err := r.node.Engine.PolicyDocument(); err != nil || now != version || r.current.Load() != g {
+			t.Errorf("%s: version %s, was %s: %v", says, now, version, err)
+		}
+	}
+	if _, err := r.client.Submit(t.Context(), client.Submission{CSR: newCSR(t, "a.example.org"), Profile: "service"}); err != nil {
+		t.Error(err)
+	}
+	write(t, r.node.Dir.Policy(), r.document(30))
+	r.hup <- syscall.SIGHUP
+	eventually(t, "a good one is used", func() bool {
+		_, now, _ := r.node.Engine.PolicyDocument()
+		return now != version && r.current.Load() != g
+	})
+	got, err := r.client.Submit(t.Context(), client.Submission{CSR: newCSR(t, "b.example.org"), Profile: "service"})
+	if err != nil || daysOf(t, got.Certificate) != 30 {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+// What the frontends of one policy admitted is decided by that policy, also when
+// another is in use by then.
+func TestRequestsUnderWayEndAsTheyBegan(t *testing.T) {
+	r := start(t)
+	old := r.current.Load()
+	_, version, err := r.node.Engine.PolicyDocument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, r.node.Dir.Policy(), r.document(30))
+	if _, _, err := r.Reload(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		g    *generation
+		days int
+	}{{old, 90}, {r.current.Load(), 30}} {
+		body, err := json.Marshal(map[string]string{
+			"profile": "service", "csr": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: newCSR(t, "a.example.org")})),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pair, err := tls.LoadX509KeyPair(r.node.Dir.FounderCert(), r.node.Dir.FounderKey())
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := httptest.NewRequest("POST", "/api/v1/requests", bytes.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		req.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{pair.Leaf}}
+		w := httptest.NewRecorder()
+		tt.g.https.ServeHTTP(w, req)
+		var got client.Result
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || got.Certificate == "" {
+			t.Fatalf("%d %s %v", w.Code, w.Body, err)
+		}
+		row, err := r.node.Engine.Request(t.Context(), got.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if days := daysOf(t, got.Certificate); days != tt.days || (row.Policy == version) != (tt.g == old) {
+			t.Errorf("%d days by %s, want %d", days, row.Policy, tt.days)
+		}
+	}
+}
