@@ -34,6 +34,11 @@ var (
 	// the disk refused.
 	ErrClosed = errors.New("store: closed")
 
+	// ErrUnknown is returned by Update when the connection to the database broke
+	// at the commit and it could not be learnt afterwards whether the writes were
+	// made. Whoever asked must ask again, by a Key that finds what is there.
+	ErrUnknown = errors.New("store: the outcome is not known; ask again with the same key")
+
 	// ErrReadOnly is returned by writes inside View.
 	ErrReadOnly = errors.New("store: write inside View")
 )
@@ -48,7 +53,7 @@ type DB interface {
 	// Update calls fn and makes its writes durable, all or none, as if no other
 	// Update ran meanwhile (serializable). When Update returns nil the writes
 	// survive the loss of process and power. When it returns the error of fn,
-	// nothing was written.
+	// nothing was written; after ErrUnknown, they may have been made or not.
 	//
 	// fn may be called more than once and must have no effect but through its
 	// Tx and by assigning its results. ErrExists may come from Update itself.
