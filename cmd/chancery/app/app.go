@@ -155,7 +155,7 @@ func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Option
 	}
 	return node.Options{
 		Dir: datadir.Dir(dir), File: file, Domain: domain, Extra: a.With.With, Tables: tables, Open: a.open,
-		Built: a.built, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv),
+		Built: a.built, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
 		Fatal: func(err error) {
 			fmt.Fprintln(stderr, "chancery: the disk refused a write, so what it holds is not known:", err)
 			os.Exit(1)
@@ -179,7 +179,7 @@ stops; SIGHUP reads policy.yaml again.`,
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			n, err := node.Prepare(a.options(dir, file, "", c.OutOrStdout(), c.ErrOrStderr()), false)
+			n, err := node.Prepare(ctx, a.options(dir, file, "", c.OutOrStdout(), c.ErrOrStderr()), false)
 			if err != nil {
 				return err
 			}
@@ -196,12 +196,12 @@ func (a *app) init() *cobra.Command {
 		Use: "init", Short: "Make the CA without serving; also the keys of authorities added to the policy later", Args: cli.Args(0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx := c.Context()
-			n, err := node.Prepare(a.options(dir, file, domain, c.OutOrStdout(), c.ErrOrStderr()), true)
+			n, err := node.Prepare(ctx, a.options(dir, file, domain, c.OutOrStdout(), c.ErrOrStderr()), true)
 			if err != nil {
 				return err
 			}
 			if !n.First {
-				if err := n.Remark(); err != nil {
+				if err := errors.Join(n.Remark(), n.Close()); err != nil {
 					return err
 				}
 				_, err := fmt.Fprintf(c.OutOrStdout(), "%s is complete; a server that runs takes up new authorities at its next start\n", dir)

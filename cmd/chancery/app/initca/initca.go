@@ -7,6 +7,7 @@
 package initca
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/pem"
@@ -105,32 +106,101 @@ func (c *CA) KeyID() string { return hex.EncodeToString(c.Chain[0].SubjectKeyId)
 // Root reads the root's certificate.
 func Root(dir datadir.Dir) (*x509.Certificate, error) { return readCert(dir.CACert(root)) }
 
-// Load reads the CAs of a data directory with their keys, never the root's. An
-// authority whose key file is not there is served without being able to sign.
-func Load(dir datadir.Dir, authorities []string) ([]engine.Issuer, error) {
-	top, err := Root(dir)
-	if err != nil {
-		return nil, err
+// Load puts together the CAs that the records know and those of the data
+// directory, with the keys that are here, never the root's. An authority whose
+// key file is not here is served without being able to sign. Fresh are those that
+// the records do not know yet.
+func Load(dir datadir.Dir, authorities []string, recorded []engine.Issuer) (all, fresh []engine.Issuer, err error) {
+	known := map[string]int{} // where the current one of an authority is in all
+	for _, is := range recorded {
+		all = append(all, is)
+		known[is.Authority] = len(all) - 1
 	}
-	var all []engine.Issuer
+	if err := agree(dir, recorded, known); err != nil {
+		return nil, nil, err
+	}
 	for _, name := range append([]string{engine.ManagementAuthority}, authorities...) {
+		if _, ok := known[name]; ok {
+			continue
+		}
+		is, err := local(dir, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		fresh = append(fresh, is)
+		all = append(all, is)
+		known[name] = len(all) - 1
+	}
+	for name, i := range known {
+		all[i].Key, err = file.New(file.Config{Path: dir.CAKey(name)})
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, nil, err
+		}
+	}
+	return all, fresh, nil
+}
+
+// agree refuses a certificate here that is of another CA key than the records
+// know.
+func agree(dir datadir.Dir, recorded []engine.Issuer, known map[string]int) error {
+	for name := range known {
 		cert, err := readCert(dir.CACert(name))
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("authority %s has no certificate yet (%s is not there): make it with: chancery init --data %s", name, dir.CACert(name), string(dir))
+			continue
 		} else if err != nil {
-			return nil, err
+			return err
 		}
-		is := engine.Issuer{Authority: name, Chain: []*x509.Certificate{cert}}
-		if name != engine.ManagementAuthority {
-			is.Chain = append(is.Chain, top)
+		if !slices.ContainsFunc(recorded, func(is engine.Issuer) bool {
+			return is.Authority == name && bytes.Equal(is.Chain[0].SubjectKeyId, cert.SubjectKeyId)
+		}) {
+			return fmt.Errorf("%s is the certificate of another CA than the records know as authority %s: this data directory and this store do not belong together", dir.CACert(name), name)
 		}
-		is.Key, err = file.New(file.Config{Path: dir.CAKey(name)})
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		all = append(all, is)
 	}
-	return all, nil
+	return nil
+}
+
+// local is a CA of the data directory, without its key.
+func local(dir datadir.Dir, name string) (engine.Issuer, error) {
+	is := engine.Issuer{Authority: name}
+	cert, err := readCert(dir.CACert(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return is, fmt.Errorf("authority %s has no certificate yet (%s is not there): make it with: chancery init --data %s", name, dir.CACert(name), string(dir))
+	} else if err != nil {
+		return is, err
+	}
+	is.Chain = []*x509.Certificate{cert}
+	if name != engine.ManagementAuthority {
+		top, err := Root(dir)
+		if err != nil {
+			return is, err
+		}
+		is.Chain = append(is.Chain, top)
+	}
+	return is, nil
+}
+
+// Keep writes the certificates that the records know into a data directory that
+// does not have them: they are public, and a CA is not made again.
+func Keep(dir datadir.Dir, recorded []engine.Issuer) error {
+	write := func(path string, c *x509.Certificate) error {
+		if there, err := datadir.Exists(path); err != nil || there {
+			return err
+		}
+		return datadir.Write(path, PEM(c.Raw), 0o644)
+	}
+	for _, is := range slices.Backward(recorded) { // the current one of an authority is the last
+		if err := write(dir.CACert(is.Authority), is.Chain[0]); err != nil {
+			return err
+		}
+		if len(is.Chain) < 2 {
+			continue
+		}
+		top := is.Chain[len(is.Chain)-1]
+		if err := errors.Join(write(dir.CACert(root), top), write(dir.Roots(), top)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readCert reads the one certificate in a file.

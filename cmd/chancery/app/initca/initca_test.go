@@ -62,7 +62,7 @@ func TestWhatIsMade(t *testing.T) {
 	if len(ids) != 2 || ids["main"] == "" || ids[engine.ManagementAuthority] == "" {
 		t.Fatalf("ids: %v", ids)
 	}
-	issuers, err := Load(s.Dir, []string{"main"})
+	issuers, _, err := Load(s.Dir, []string{"main"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestCrashAtEachFile(t *testing.T) {
 				t.Errorf("crash after %d files: %s was written over", n, path)
 			}
 		}
-		if _, err := Load(d, []string{"main"}); err != nil {
+		if _, _, err := Load(d, []string{"main"}, nil); err != nil {
 			t.Errorf("crash after %d files: %v", n, err)
 		}
 	}
@@ -212,14 +212,14 @@ func TestAnotherAuthorityLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Authorities["devices"] = engine.Authority{Key: "ecdsa-p384", Subject: "CN=Devices 1,O=Example"}
-	if _, err := Load(s.Dir, []string{"main", "devices"}); err == nil || !strings.Contains(err.Error(), "chancery init") {
+	if _, _, err := Load(s.Dir, []string{"main", "devices"}, nil); err == nil || !strings.Contains(err.Error(), "chancery init") {
 		t.Errorf("an authority without keys: %v", err)
 	}
 	more := mustMake(t, s)
 	if more["main"] != ids["main"] || more["devices"] == "" {
 		t.Errorf("%v became %v", ids, more)
 	}
-	all, err := Load(s.Dir, []string{"devices"})
+	all, _, err := Load(s.Dir, []string{"devices"}, nil)
 	if err != nil || all[1].Chain[0].Subject.String() != "CN=Devices 1,O=Example" {
 		t.Errorf("%v %v", all, err)
 	}

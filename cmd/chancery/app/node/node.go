@@ -23,7 +23,6 @@ import (
 	"chancery/engine/names"
 	"chancery/modules"
 	"chancery/store"
-	"chancery/store/bolt"
 )
 
 // Options are what a node is made of.
@@ -41,6 +40,7 @@ type Options struct {
 	Faults func(step string)
 	Fatal  func(error) // the disk refused a write
 	Say    func(format string, args ...any)
+	Env    func(string) string // reads the environment; nil: it is empty
 }
 
 // A Node is a CA that is ready but for its listeners.
@@ -58,9 +58,13 @@ type Node struct {
 
 // Prepare reads the settings and the policy, and makes what a first start, or
 // again, an administrator who asks for it, makes without the engine: the
-// documents, the shared secret, the CA keys.
-func Prepare(o Options, again bool) (*Node, error) {
+// documents, the shared secret, the CA keys. A store that several nodes share is
+// opened before, because what it holds decides what may be made.
+func Prepare(ctx context.Context, o Options, again bool) (*Node, error) {
 	n := &Node{Options: o}
+	if n.Env == nil {
+		n.Env = func(string) string { return "" }
+	}
 	marker, err := o.Dir.ReadMarker()
 	if err != nil {
 		return nil, err
@@ -71,30 +75,70 @@ func Prepare(o Options, again bool) (*Node, error) {
 		return nil, err
 	}
 	n.Log = slog.New(slog.NewJSONHandler(o.Stderr, &slog.HandlerOptions{Level: n.Settings.LogLevel()}))
-	if n.First || again {
-		if err := n.checkDomain(); err != nil {
+	if n.shared() {
+		if err := n.open(ctx); err != nil {
 			return nil, err
 		}
-		if err := n.makeFiles(); err != nil {
-			return nil, err
-		}
-	} else {
+	}
+	if marker != nil {
 		n.made = marker.Authorities
 	}
-	if n.Policy, err = config.LoadPolicy(o.Dir.Policy(), o.Open); err != nil {
-		return nil, err
+	if err := n.prepare(ctx, n.First || again); err != nil {
+		return nil, errors.Join(err, n.Close())
 	}
-	if n.First || again {
-		n.made, err = initca.Make(initca.Spec{
-			Dir: o.Dir, Authorities: n.Policy.Authorities, Label: n.label(), StatusURL: n.realURL(),
-			Store: n.Settings.BoltPath(string(o.Dir)), Built: o.Built, Now: o.Now, Rand: o.Rand, Say: o.Say,
-		})
-		if err != nil {
-			return nil, err
+	return n, nil
+}
+
+func (n *Node) prepare(ctx context.Context, making bool) error {
+	if making {
+		if err := n.checkDomain(); err != nil {
+			return err
+		}
+		if err := n.makeFiles(ctx); err != nil {
+			return err
 		}
 	}
-	n.Seal, err = o.Dir.ReadSeal()
-	return n, err
+	var err error
+	if n.Seal, err = n.Dir.ReadSeal(); err != nil {
+		return err
+	}
+	if making || !n.shared() {
+		if n.Policy, err = config.LoadPolicy(n.Dir.Policy(), n.Open); err != nil {
+			return err
+		}
+	}
+	if making {
+		return n.makeCAs(ctx)
+	}
+	return nil
+}
+
+// makeCAs makes the CAs that the policy names and that are nowhere yet.
+func (n *Node) makeCAs(ctx context.Context) error {
+	spec := initca.Spec{
+		Dir: n.Dir, Authorities: n.Policy.Authorities, Label: n.label(), StatusURL: n.realURL(),
+		Built: n.Built, Now: n.Now, Rand: n.Rand, Say: n.Say,
+	}
+	if n.shared() {
+		recorded, err := engine.RecordedIssuers(ctx, n.DB)
+		if err == nil {
+			err = initca.Keep(n.Dir, recorded)
+		}
+		if err != nil {
+			return err
+		}
+	} else {
+		spec.Store = n.Settings.BoltPath(string(n.Dir))
+	}
+	made, err := initca.Make(spec)
+	if err != nil {
+		return err
+	}
+	n.made = made
+	if n.shared() {
+		_, err = n.issuers(ctx)
+	}
+	return err
 }
 
 // settingsFile says which file holds the settings, and whether it must be there.
@@ -106,11 +150,18 @@ func (o *Options) settingsFile() (file string, must bool) {
 }
 
 // makeFiles writes what an administrator edits, and the shared secret.
-func (n *Node) makeFiles() error {
+func (n *Node) makeFiles(ctx context.Context) error {
+	if err := n.refuseSecond(ctx); err != nil {
+		return err
+	}
 	if err := n.Dir.Make(); err != nil {
 		return err
 	}
-	if _, err := n.Dir.MakeSeal(n.Rand); err != nil {
+	made, err := n.Dir.MakeSeal(n.Rand)
+	if err == nil && n.shared() {
+		err = n.claim(ctx, made)
+	}
+	if err != nil {
 		return err
 	}
 	if there, err := datadir.Exists(n.Dir.Settings()); err != nil {
@@ -169,7 +220,26 @@ func (n *Node) sameDomain() error {
 // Start opens the store and makes the engine, with the policy in use. statusURL
 // is where clients find CRLs, OCSP and CA certificates unless the settings say.
 func (n *Node) Start(ctx context.Context, statusURL string) error {
-	issuers, err := initca.Load(n.Dir, keysOf(n.Policy.Authorities))
+	if n.DB == nil {
+		if err := n.open(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.start(ctx, statusURL); err != nil {
+		return errors.Join(err, n.Close())
+	}
+	return nil
+}
+
+func (n *Node) start(ctx context.Context, statusURL string) error {
+	if err := n.checkSeal(ctx); err != nil {
+		return err
+	}
+	active, err := n.activePolicy(ctx)
+	if err != nil {
+		return err
+	}
+	issuers, err := n.issuers(ctx)
 	if err != nil {
 		return err
 	}
@@ -177,28 +247,22 @@ func (n *Node) Start(ctx context.Context, statusURL string) error {
 	if err != nil {
 		return err
 	}
-	db, err := bolt.Open(n.Settings.BoltPath(string(n.Dir)), bolt.Options{Log: n.Log, Fatal: n.Fatal}, append(append(engine.Schemas(), seals.Schema()), n.Tables...)...)
-	if err != nil {
-		return err
-	}
-	n.DB = db
-	if err := n.checkSeal(ctx); err != nil {
-		return errors.Join(err, n.Close())
-	}
 	if u := n.Settings.PublicURL.HTTP; u != "" {
 		statusURL = u
 	}
 	n.Engine, err = engine.New(ctx, engine.Config{
-		DB: db, Log: n.Log, Now: n.Now, Rand: n.Rand, Node: n.Settings.Node, Issuers: issuers,
+		DB: n.DB, Log: n.Log, Now: n.Now, Rand: n.Rand, Node: n.Settings.Node, Issuers: issuers,
 		StatusURL: statusURL, MACKey: mac, Faults: n.Faults,
 	})
-	if err == nil {
+	if err != nil {
+		return err
+	}
+	if active {
+		_, err = n.Adopt(n.Policy)
+	} else {
 		_, err = n.Use(ctx, n.Policy, "start")
 	}
-	if err != nil {
-		return errors.Join(err, n.Close())
-	}
-	return nil
+	return err
 }
 
 // Use builds the modules that a policy document names and decides with it from
@@ -215,46 +279,25 @@ func (n *Node) Use(ctx context.Context, p engine.Policy, by string) (version str
 	return version, nil
 }
 
+// Adopt is Use for a document that is the active version already.
+func (n *Node) Adopt(p engine.Policy) (version string, err error) {
+	setup, err := n.Build(p)
+	if err != nil {
+		return "", err
+	}
+	if version, err = n.Engine.Adopt(setup); err != nil {
+		return "", err
+	}
+	n.Policy = p
+	return version, nil
+}
+
 // Build makes the modules that a policy document names.
 func (n *Node) Build(p engine.Policy) (engine.Setup, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	return modules.Build(p, engine.Deps{
 		Now: n.Now, Rand: n.Rand, Log: n.Log, Dial: dialer.DialContext, Dir: string(n.Dir), Facts: n.Engine,
 	}, n.Extra)
-}
-
-// Close closes the store.
-func (n *Node) Close() error {
-	if n.DB == nil {
-		return nil
-	}
-	db := n.DB
-	n.DB = nil
-	return db.Close()
-}
-
-// seals holds the name of the secret that the records are kept under.
-var seals = store.Blobs{Name: "seals"}
-
-// checkSeal refuses to run with another secret than the one that the records
-// were made with: no grant would be found, and none of it would say why.
-func (n *Node) checkSeal(ctx context.Context) error {
-	id, err := n.Seal.ID()
-	if err != nil {
-		return err
-	}
-	var have []byte
-	err = n.DB.View(ctx, func(tx store.Tx) (err error) {
-		have, err = seals.Get(tx, "id")
-		return err
-	})
-	if store.Missing(err) {
-		return n.DB.Update(ctx, func(tx store.Tx) error { return seals.Put(tx, "id", []byte(id)) })
-	}
-	if err == nil && string(have) != id {
-		err = fmt.Errorf("%s is not the key that these records were made with: restore the one that was (it is called %s, this one %s)", n.Dir.Seal(), have, id)
-	}
-	return err
 }
 
 // label is whose CA it is, in the subjects of its certificates.

@@ -55,7 +55,7 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 	}
 	l, err := listen(n.Settings.Listen)
 	if err != nil {
-		return err
+		return errors.Join(err, n.Close())
 	}
 	defer l.close()
 	if err := n.Start(ctx, "http://"+config.ClientAddr(l.http.Addr().String())); err != nil {

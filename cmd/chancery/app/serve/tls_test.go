@@ -32,7 +32,7 @@ func newNode(t *testing.T, more ...func(*node.Options)) (*node.Node, *atomic.Int
 	for _, f := range more {
 		f(&o)
 	}
-	n, err := node.Prepare(o, false)
+	n, err := node.Prepare(t.Context(), o, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,192 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"chancery/cmd/chancery/app/backend"
+	"chancery/cmd/chancery/app/config"
+	"chancery/cmd/chancery/app/initca"
+	"chancery/engine"
+	"chancery/store"
+)
+
+// Schemas are all tables that a node has, with those of its frontends.
+func Schemas(frontends []store.Schema) []store.Schema {
+	return append(append(engine.Schemas(), seals.Schema()), frontends...)
+}
+
+// shared reports whether other nodes may have the store open too.
+func (n *Node) shared() bool { return n.Settings.Store.Postgres != nil }
+
+func (n *Node) open(ctx context.Context) (err error) {
+	n.DB, err = backend.Open(ctx, n.Settings, string(n.Dir), backend.Options{Log: n.Log, Fatal: n.Fatal, Env: n.Env}, Schemas(n.Tables)...)
+	return err
+}
+
+// Close closes the store.
+func (n *Node) Close() error {
+	if n.DB == nil {
+		return nil
+	}
+	db := n.DB
+	n.DB = nil
+	return db.Close()
+}
+
+// seals holds the name of the secret that the records are kept under. It is also
+// what says that a store has a CA, from before the CA is made.
+var seals = store.Blobs{Name: "seals"}
+
+// SealOf is the name of the secret that the records of a store are kept under;
+// empty: the store has no CA yet.
+func SealOf(ctx context.Context, db store.DB) (id string, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
+		have, err := seals.Get(tx, "id")
+		id = string(have)
+		return err
+	})
+	if store.Missing(err) {
+		return "", nil
+	}
+	return id, err
+}
+
+// checkSeal refuses to run with another secret than the one that the records
+// were made with: no grant would be found, and none of it would say why.
+func (n *Node) checkSeal(ctx context.Context) error {
+	id, err := n.Seal.ID()
+	if err != nil {
+		return err
+	}
+	have, err := SealOf(ctx, n.DB)
+	if err != nil {
+		return err
+	}
+	if have == "" {
+		err = n.DB.Update(ctx, func(tx store.Tx) error { return seals.Insert(tx, "id", []byte(id)) })
+		if !errors.Is(err, store.ErrExists) {
+			return err
+		}
+		if have, err = SealOf(ctx, n.DB); err != nil { // another node was faster
+			return err
+		}
+	}
+	if have != id {
+		return fmt.Errorf("%s is not the key that these records were made with: restore the one that was (it is called %s, this one %s)", n.Dir.Seal(), have, id)
+	}
+	return nil
+}
+
+// errSecond says that a CA would be made where there is one.
+func (n *Node) errSecond() error {
+	return fmt.Errorf("the store has a CA already, and there cannot be two: make this machine a node of it with: chancery node join --data %s", string(n.Dir))
+}
+
+// refuseSecond refuses to begin a CA on a store that other nodes made one on,
+// before anything is written.
+func (n *Node) refuseSecond(ctx context.Context) error {
+	if !n.shared() {
+		return nil
+	}
+	have, err := SealOf(ctx, n.DB)
+	if err != nil || have == "" {
+		return err
+	}
+	if _, err := os.Stat(n.Dir.Seal()); errors.Is(err, os.ErrNotExist) {
+		return n.errSecond()
+	}
+	return nil // the same one, or checkSeal says what is wrong
+}
+
+// claim makes the store this CA's. Of two first starts at the same time one
+// wins; the other takes away the secret that it has made.
+func (n *Node) claim(ctx context.Context, made bool) (err error) {
+	if n.Seal, err = n.Dir.ReadSeal(); err != nil {
+		return err
+	}
+	if err = n.checkSeal(ctx); err == nil || !made {
+		return err
+	}
+	return errors.Join(n.errSecond(), os.Remove(n.Dir.Seal()))
+}
+
+// issuers are the CAs with the keys that this node has. Those that the store does
+// not know yet are put there.
+func (n *Node) issuers(ctx context.Context) ([]engine.Issuer, error) {
+	recorded, err := engine.RecordedIssuers(ctx, n.DB)
+	if err != nil {
+		return nil, err
+	}
+	all, fresh, err := initca.Load(n.Dir, keysOf(n.Policy.Authorities), recorded)
+	if err != nil {
+		return nil, err
+	}
+	err = engine.RecordIssuers(ctx, n.DB, fresh)
+	if other := (*engine.OtherCAError)(nil); errors.As(err, &other) {
+		return nil, fmt.Errorf("another node made a CA for authority %s in this moment: delete %s and %s, and start again", other.Authority, n.Dir.CAKey(other.Authority), n.Dir.CACert(other.Authority))
+	}
+	return all, err
+}
+
+// activePolicy takes the policy in force from a store that several nodes share,
+// whatever policy.yaml says: only apply puts another in force. It reports false
+// where there is none yet, and where the file is what counts.
+func (n *Node) activePolicy(ctx context.Context) (bool, error) {
+	if !n.shared() {
+		return false, nil
+	}
+	p, _, err := n.InForce(ctx)
+	if err != nil {
+		return false, err
+	}
+	if p != nil {
+		n.Policy = *p
+		if d := n.Differs(ctx); d != "" {
+			n.Log.WarnContext(ctx, "a file is not in force", "differs", d)
+		}
+		return true, nil
+	}
+	if n.Policy.Authorities == nil {
+		n.Policy, err = config.LoadPolicy(n.Dir.Policy(), n.Open)
+	}
+	return false, err
+}
+
+// InForce is the policy in force in the store, nil before the first, and its
+// version.
+func (n *Node) InForce(ctx context.Context) (*engine.Policy, string, error) {
+	doc, version, err := engine.ActivePolicy(ctx, n.DB)
+	if err != nil || version == "" {
+		return nil, "", err
+	}
+	p := new(engine.Policy)
+	if err := json.Unmarshal(doc, p); err != nil {
+		return nil, "", fmt.Errorf("policy version %s in the store cannot be read by this program: %w", version, err)
+	}
+	return p, version, nil
+}
+
+// Differs says what is wrong with policy.yaml beside a store where it does not
+// count, or "". None is there on a node that joined.
+func (n *Node) Differs(context.Context) string {
+	if !n.shared() {
+		return ""
+	}
+	if _, err := os.Stat(n.Dir.Policy()); errors.Is(err, os.ErrNotExist) {
+		return ""
+	}
+	p, err := config.LoadPolicy(n.Dir.Policy(), n.Open)
+	if err != nil {
+		return n.Dir.Policy() + " has errors (chancery config check); it is not in force"
+	}
+	_, mine, err := p.Canonical()
+	_, used, uerr := n.Policy.Canonical()
+	if err == nil && uerr == nil && mine == used {
+		return ""
+	}
+	return n.Dir.Policy() + " is not the policy in force; chancery apply FILE makes it that"
+}
