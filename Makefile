@@ -14,9 +14,10 @@ VULNDB      = https://vuln.go.dev
 # The version is in the flags above; a checkout that git does not trust builds too.
 export GOFLAGS += -buildvcs=false
 
-# The clients that interop/ drives, and the Debian packages that hold them.
-CLIENTS  = certbot lego openssl curl
-PACKAGES = certbot lego openssl curl ca-certificates
+# The clients that interop/ drives and the server of store/postgres, which
+# starts clusters of its own, and the Debian packages that hold them.
+CLIENTS  = certbot lego openssl curl /usr/lib/postgresql/*/bin/initdb
+PACKAGES = certbot lego openssl curl ca-certificates postgresql
 
 # Packages with goroutines that share something run under the race detector.
 # The rest of the tests runs other processes, which it would not see into.
