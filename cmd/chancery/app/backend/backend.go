@@ -5,12 +5,12 @@ package backend
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 
 	"chancery/cmd/chancery/app/config"
 	"chancery/store"
 	"chancery/store/bolt"
+	"chancery/store/postgres"
 )
 
 // Options are what Open may be told.
@@ -30,15 +30,11 @@ func Open(ctx context.Context, n config.Node, dir string, o Options, schemas ...
 	if err != nil {
 		return nil, err
 	}
-	return openPostgres(ctx, n, dsn, o, schemas)
+	return postgres.Open(ctx, string(dsn), postgres.Options{Log: o.Log}, schemas...)
 }
 
 // Shared reports whether other processes may have the store open too.
 func Shared(db store.DB) bool {
 	s, ok := db.(interface{ Sole() bool })
 	return !ok || !s.Sole()
-}
-
-func openPostgres(context.Context, config.Node, config.Secret, Options, []store.Schema) (store.DB, error) {
-	return nil, fmt.Errorf("store.postgres: this build keeps its records in a file; use store.bolt.path")
 }
