@@ -249,15 +249,23 @@ func eventually(t *testing.T, within time.Duration, check func() error) {
 // fetch gets a URL that needs no authentication.
 func fetch(t *testing.T, url string) []byte {
 	t.Helper()
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Get(url)
+	b, err := tryFetch(url)
 	must(t, err)
+	return b
+}
+
+// tryFetch is fetch for servers that may not be there.
+func tryFetch(url string) ([]byte, error) {
+	resp, err := (&http.Client{Timeout: 10 * time.Second}).Get(url)
+	if err != nil {
+		return nil, err
+	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	must(t, err)
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s\n%s", url, resp.Status, b)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s\n%s", url, resp.Status, b)
 	}
-	return b
+	return b, err
 }
 
 func must(t *testing.T, err error) {

@@ -6,7 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,8 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/acme"
-
+	"chancery/interop/invariants"
 	"chancery/interop/live"
 )
 
@@ -33,15 +32,16 @@ var notReached = map[string]string{
 }
 
 // The server is killed at every named step of a request, under load, and started
-// again. Then every acknowledged request is there with the certificate that was
-// promised, no serial number was used twice, nothing has two certificates, every
-// certificate is in the exit's folder, and every event was delivered.
+// again. After each kill every record keeps every promise of package invariants.
+// In the end every acknowledged request is there with the certificate that was
+// promised, every certificate is in the exit's folder, and every event was
+// delivered.
 func TestCrash(t *testing.T) {
 	t.Parallel()
-	for name, load := range map[string]func(*crash) []*op{"native": nativeOps, "acme": acmeOps} {
-		t.Run(name, func(t *testing.T) {
+	for name, load := range map[string]func(*crash) []*op{"native": nativeOps, "acme": acmeOps, "officers": officerOps} {
+		onEachStore(t, name, func(t *testing.T, s records) {
 			t.Parallel()
-			x := newCrash(t)
+			x := newCrash(t, s)
 			x.ops = load(x)
 			passes := []int{3, 8}
 			if long() {
@@ -63,12 +63,19 @@ func TestCrash(t *testing.T) {
 // A crash is an installation that is killed again and again.
 type crash struct {
 	*ca
-	events *receiver
-	acme   *goClient
-	ops    []*op // one per worker: what it does next
-	done   []*op
-	mu     sync.Mutex
-	count  int
+	records records
+	events  *receiver
+	history *invariants.History
+	list    string // path of the issuing CA's revocation list
+	token   string // for *.crash.test with the profile vetted
+	plain   func() *http.Client
+	acme    *goClient
+	ops     []*op // one per worker: what it does next
+
+	mu          sync.Mutex
+	done        []*op
+	count       int
+	unexplained map[string]int // answers that no fault excuses
 }
 
 // An op is one certificate on its way: step takes it as far as it gets, and can
@@ -83,16 +90,34 @@ type op struct {
 	chain   string // acknowledged
 	revoked bool   // acknowledged
 	order   string // URL, ACME
+	id      string // of the request that waits for an officer
+	grant   string // secret of a grant for one use
 	csr     []byte
+	second  []byte // of another key, for the same grant
 	key     *ecdsa.PrivateKey
 }
 
-func newCrash(t *testing.T) *crash {
-	x := &crash{ca: newCA(t), events: newReceiver(t)}
+func newCrash(t *testing.T, s records) *crash {
+	x := &crash{ca: newCA(t), records: s, events: newReceiver(t), unexplained: map[string]int{}}
 	x.binary = faulty
+	s.configure(x.ca)
 	x.init()
 	x.tell(x.events)
+	x.editPolicy(func(doc map[string]any) {
+		child(doc, "profiles")["vetted"] = map[string]any{
+			"authority": "main", "frontends": []string{"native"}, "validity": "30d", "eku": []string{"serverAuth"}, "approval": "manual",
+		}
+		child(doc, "frontends", "native", "default")["profiles"] = []string{"service", "vetted"}
+	})
 	x.start() // the first start makes what every later one uses
+	csr, _ := x.newCSR("first.crash.test")
+	chain := certsOf(t, x.cli("submit", csr))
+	x.history = invariants.NewHistory(chain[1])
+	x.list = "/crl/" + hex.EncodeToString(chain[1].SubjectKeyId) + ".crl"
+	var g grant
+	x.cliJSON(&g, "grant", "create", "--protocol", "native", "--profile", "vetted", "--name", "*.crash.test")
+	x.token = g.Secret
+	x.plain = sync.OnceValue(func() *http.Client { return x.client() })
 	x.stop()
 	return x
 }
@@ -105,44 +130,29 @@ func (x *crash) newOp(step func(context.Context, *op) error) *op {
 	x.mu.Unlock()
 	o := &op{name: fmt.Sprintf("n%d.crash.test", n), revoke: n%3 == 0, step: step}
 	o.next = func() *op { return x.newOp(step) }
-	var err error
-	o.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(x.t, err)
-	o.csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{o.name}}, o.key)
-	must(x.t, err)
+	o.key, o.csr = x.newRequest(o.name)
 	return o
+}
+
+func (x *crash) newRequest(name string) (*ecdsa.PrivateKey, []byte) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(x.t, err)
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: []string{name}}, key)
+	must(x.t, err)
+	return key, csr
 }
 
 // round is one life of the server that ends at a fault point, and the start
 // after it, in which every worker finishes what it had begun.
 func (x *crash) round(fault string) {
 	x.t.Helper()
-	s, err := live.Start(x.settings("CHANCERY_FAULT=" + fault))
-	if s == nil {
-		x.t.Fatal(err)
-	}
-	x.Server = s // which may have met the fault before it was ready
-	x.t.Cleanup(func() { _ = s.Kill() })
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	x.work(ctx, func() bool {
-		select {
-		case <-x.Done():
-			return true
-		default:
-			return false
-		}
-	})
-	select {
-	case <-x.Done():
-	case <-ctx.Done():
-		_ = x.Kill()
+	x.life(ctx, x.settings("CHANCERY_FAULT="+fault))
+	if ctx.Err() != nil {
 		x.t.Fatalf("%s was not passed within a minute", fault)
 	}
-	if !killedBySelf(x.Err()) {
-		x.t.Fatalf("%s: the server did not kill itself: %v\n%s", fault, x.Err(), tail(x.Log()))
-	}
-	x.checkLog()
+	x.inspect(fault)
 
 	x.start()
 	x.work(ctx, func() bool { return true }) // one op each: the one that was interrupted
@@ -152,9 +162,44 @@ func (x *crash) round(fault string) {
 	x.stop()
 }
 
+// life runs the server under load until it is killed, and says how long it took
+// to be ready; 0 if it was killed before.
+func (x *crash) life(ctx context.Context, set live.Settings) (recovery time.Duration) {
+	x.t.Helper()
+	begun := time.Now()
+	s, err := live.Start(set)
+	if s == nil {
+		x.t.Fatal(err)
+	}
+	x.Server = s // which may have met the fault before it was ready
+	x.t.Cleanup(func() { _ = s.Kill() })
+	if err == nil {
+		recovery = time.Since(begun)
+		x.work(ctx, func() bool {
+			select {
+			case <-x.Done():
+				return true
+			default:
+				return false
+			}
+		})
+	}
+	select {
+	case <-x.Done():
+	case <-ctx.Done():
+		_ = x.Kill()
+		return recovery
+	}
+	if !killed(x.Err()) {
+		x.t.Fatalf("%s: the server was not killed: %v\n%s", set.Env, x.Err(), tail(x.Log()))
+	}
+	x.checkLog()
+	return recovery
+}
+
 // work lets every worker do one op after the other. It repeats a failed one
 // until it succeeds, and returns when enough says so after a success, or when
-// the server is gone.
+// the server is gone. Meanwhile somebody reads the revocation list.
 func (x *crash) work(ctx context.Context, enough func() bool) {
 	var wg sync.WaitGroup
 	for w := range x.ops {
@@ -162,6 +207,7 @@ func (x *crash) work(ctx context.Context, enough func() bool) {
 			for ctx.Err() == nil {
 				o := x.ops[w]
 				if err := o.step(ctx, o); err != nil {
+					x.excuse(o, err)
 					select {
 					case <-x.Done():
 						return
@@ -169,9 +215,7 @@ func (x *crash) work(ctx context.Context, enough func() bool) {
 						continue
 					}
 				}
-				x.mu.Lock()
-				x.done = append(x.done, o)
-				x.mu.Unlock()
+				x.acknowledged(o)
 				x.ops[w] = o.next()
 				if enough() {
 					return
@@ -179,10 +223,53 @@ func (x *crash) work(ctx context.Context, enough func() bool) {
 			}
 		})
 	}
+	ended := make(chan struct{})
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		x.watchList(ended)
+	}()
 	wg.Wait()
+	close(ended)
+	<-watched
 }
 
-func killedBySelf(err error) bool {
+func (x *crash) acknowledged(o *op) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.done = append(x.done, o)
+}
+
+// watchList fetches the revocation list again and again.
+func (x *crash) watchList(ended <-chan struct{}) {
+	look := time.NewTicker(100 * time.Millisecond)
+	defer look.Stop()
+	for {
+		if der, err := tryFetch("http://" + x.HTTP + x.list); err == nil {
+			if err := x.history.Listed(der); err != nil {
+				x.t.Error(err)
+			}
+		}
+		select {
+		case <-ended:
+			return
+		case <-x.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// inspect reads all records of the server, which does not run, and checks every
+// promise.
+func (x *crash) inspect(after string) {
+	x.t.Helper()
+	if err := x.history.Check(x.records.read(x.ca)); err != nil {
+		x.t.Errorf("after %s: %v", after, err)
+	}
+}
+
+func killed(err error) bool {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		return false
@@ -191,11 +278,14 @@ func killedBySelf(err error) bool {
 	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
-// check looks at everything that was acknowledged in all lives.
+// check looks at everything that was acknowledged in all lives, as clients see
+// it, and then at the records.
 func (x *crash) check() {
 	x.t.Helper()
 	x.start()
-	defer x.stop()
+	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
+	defer cancel()
+	x.work(ctx, func() bool { return true })
 	certs := x.certificates()
 	byName, bySerial := map[string][]certificateRow{}, map[string]bool{}
 	for _, c := range certs {
@@ -210,30 +300,45 @@ func (x *crash) check() {
 		}
 	}
 	for _, o := range x.done {
-		rows := byName[o.name]
-		if len(rows) != 1 {
-			x.t.Errorf("%s has %d certificates: %v", o.name, len(rows), rows)
-			continue
-		}
-		want := strings.ToLower(serialOf(certsOf(x.t, o.chain)[0]))
-		if normalSerial(rows[0].Serial) != normalSerial(want) {
-			x.t.Errorf("%s: acknowledged %s, there is %s", o.name, want, rows[0].Serial)
-		}
-		if o.revoked && rows[0].Status != "revoked" {
-			x.t.Errorf("%s: the revocation was acknowledged, the certificate is %s", o.name, rows[0].Status)
-		}
-		before := o.chain
-		must(x.t, o.step(x.t.Context(), o)) // asking again gives the same
-		if o.chain != before {
-			x.t.Errorf("%s: asking again gave another certificate", o.name)
-		}
+		x.checkOp(o, byName[o.name])
 	}
 	if len(x.done) < len(x.ops) {
 		x.t.Fatalf("only %d requests came through", len(x.done))
 	}
+	for what, n := range x.unexplained {
+		x.t.Errorf("an answer that nothing excuses, %d times: %s", n, what)
+	}
 	x.t.Logf("%d requests acknowledged, %d certificates", len(x.done), len(certs))
+	x.checkEvents(certs, bySerial)
+	x.checkListed(certs)
+	x.stop()
+	x.inspect("everything")
+}
 
-	eventually(x.t, 30*time.Second, func() error {
+func (x *crash) checkOp(o *op, rows []certificateRow) {
+	x.t.Helper()
+	if len(rows) != 1 {
+		x.t.Errorf("%s has %d certificates: %v", o.name, len(rows), rows)
+		return
+	}
+	want := strings.ToLower(serialOf(certsOf(x.t, o.chain)[0]))
+	if normalSerial(rows[0].Serial) != normalSerial(want) {
+		x.t.Errorf("%s: acknowledged %s, there is %s", o.name, want, rows[0].Serial)
+	}
+	if o.revoked && rows[0].Status != "revoked" {
+		x.t.Errorf("%s: the revocation was acknowledged, the certificate is %s", o.name, rows[0].Status)
+	}
+	before := o.chain
+	must(x.t, o.step(x.t.Context(), o)) // asking again gives the same
+	if o.chain != before {
+		x.t.Errorf("%s: asking again gave another certificate", o.name)
+	}
+}
+
+// checkEvents waits until both exits were told of everything.
+func (x *crash) checkEvents(certs []certificateRow, known map[string]bool) {
+	x.t.Helper()
+	eventually(x.t, 60*time.Second, func() error {
 		files := x.issuedFiles()
 		type counts struct{ issued, revoked map[string]int }
 		told := map[string]counts{}
@@ -264,143 +369,40 @@ func (x *crash) check() {
 		if n != 1 {
 			x.t.Errorf("%s was issued by %d different events", s, n)
 		}
-		if !bySerial[s] {
+		if !known[s] {
 			x.t.Errorf("an event says that %s was issued, which is not there", s)
 		}
 	}
 	x.events.check(x.t)
 }
 
-// normalSerial is a serial number without leading zeros, in lower case.
-func normalSerial(s string) string { return strings.TrimLeft(strings.ToLower(s), "0") }
-
-// nativeOps are workers that submit over the native API as the founder, each
-// request under an Idempotency-Key of its own.
-func nativeOps(x *crash) []*op {
-	var ops []*op
-	cl := x.founderClient()
-	step := func(ctx context.Context, o *op) error {
-		// A revoked certificate is never given out again, so what was
-		// acknowledged is not asked for before the revocation is through.
-		if o.chain == "" || !o.revoke {
-			text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: o.csr}))
-			s, err := x.submit(ctx, cl(), text, "service", o.name, "")
-			if err != nil {
-				return err
-			}
-			if o.chain != "" && o.chain != s.Chain {
-				x.t.Errorf("%s: another certificate for the same Idempotency-Key", o.name)
-			}
-			o.chain = s.Chain
-		}
-		if o.revoke && !o.revoked {
-			url := "https://" + x.HTTPS + "/api/v1/certificates/" + serialOf(certsOf(x.t, o.chain)[0]) + "/revoke"
-			err := call(ctx, cl(), "POST", url, nil, map[string]string{"reason": "superseded"}, nil)
-			if err != nil && !isProblem(err, "already-revoked") {
-				return err
-			}
-			o.revoked = true
-		}
-		return nil
-	}
-	for range 4 {
-		ops = append(ops, x.newOp(step))
-	}
-	return ops
-}
-
-// acmeOps are workers that order under one account, and after an interruption
-// go on with the order that they have.
-func acmeOps(x *crash) []*op {
-	var ops []*op
-	for range 4 {
-		ops = append(ops, x.newOp(x.acmeStep))
-	}
-	return ops
-}
-
-func (x *crash) acmeStep(ctx context.Context, o *op) error {
-	g, err := x.account(ctx)
-	if err != nil {
-		return err
-	}
-	if o.order == "" {
-		order, err := g.AuthorizeOrder(ctx, acme.DomainIDs(o.name))
+// checkListed waits until everything that is revoked is on the list.
+func (x *crash) checkListed(certs []certificateRow) {
+	x.t.Helper()
+	eventually(x.t, 10*time.Second, func() error {
+		der, err := tryFetch("http://" + x.HTTP + x.list)
 		if err != nil {
 			return err
 		}
-		o.order = order.URI
-	}
-	order, err := g.GetOrder(ctx, o.order)
-	if err != nil {
-		return err
-	}
-	if order.Status == acme.StatusPending {
-		for _, url := range order.AuthzURLs {
-			if err := g.authorize(ctx, url); err != nil {
-				return err
+		if err := x.history.Listed(der); err != nil {
+			x.t.Error(err)
+		}
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return err
+		}
+		on := map[string]bool{}
+		for _, e := range list.RevokedCertificateEntries {
+			on[normalSerial(e.SerialNumber.Text(16))] = true
+		}
+		for _, c := range certs {
+			if c.Status == "revoked" && !on[normalSerial(c.Serial)] {
+				return fmt.Errorf("%v is not on list %s", c, list.Number)
 			}
 		}
-		if order, err = g.WaitOrder(ctx, o.order); err != nil {
-			return err
-		}
-	}
-	switch order.Status {
-	case acme.StatusReady:
-		if _, _, err := g.CreateOrderCert(ctx, order.FinalizeURL, o.csr, false); err != nil {
-			return err
-		}
-	case acme.StatusProcessing:
-		if _, err := g.WaitOrder(ctx, o.order); err != nil {
-			return err
-		}
-	case acme.StatusInvalid:
-		x.t.Errorf("%s: the order became invalid: %v", o.name, order.Error)
 		return nil
-	}
-	if order, err = g.GetOrder(ctx, o.order); err != nil {
-		return err
-	}
-	ders, err := g.FetchCert(ctx, order.CertURL, true)
-	if err != nil {
-		return err
-	}
-	var chain strings.Builder
-	for _, der := range ders {
-		_ = pem.Encode(&chain, &pem.Block{Type: "CERTIFICATE", Bytes: der})
-	}
-	if o.chain != "" && o.chain != chain.String() {
-		x.t.Errorf("%s: another certificate for the same order", o.name)
-	}
-	o.chain = chain.String()
-	if o.revoke && !o.revoked {
-		err := g.RevokeCert(ctx, o.key, ders[0], acme.CRLReasonSuperseded)
-		var p *acme.Error
-		if err != nil && (!errors.As(err, &p) || !strings.HasSuffix(p.ProblemType, ":alreadyRevoked")) {
-			return err
-		}
-		o.revoked = true
-	}
-	return nil
+	})
 }
 
-// account is the one account of all workers, made when the first one comes.
-func (x *crash) account(ctx context.Context) (*goClient, error) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.acme == nil {
-		x.acme = newGoClient(x.ca)
-	}
-	if x.acme.KID == "" {
-		if err := x.acme.register(ctx); err != nil && !errors.Is(err, acme.ErrAccountAlreadyExists) {
-			return nil, err
-		}
-	}
-	return x.acme, nil
-}
-
-// founderClient makes clients lazily: the credential is there after the first
-// start only.
-func (x *crash) founderClient() func() *http.Client {
-	return sync.OnceValue(func() *http.Client { return x.client(x.founder()) })
-}
+// normalSerial is a serial number without leading zeros, in lower case.
+func normalSerial(s string) string { return strings.TrimLeft(strings.ToLower(s), "0") }

@@ -98,6 +98,9 @@ type Settings struct {
 	Args   []string // after "serve"
 	Env    []string // added to the environment
 	Within time.Duration
+
+	Under []string      // a command with arguments that runs the binary, such as strace
+	Kill  time.Duration // after that, counted from the start of the process, it gets SIGKILL; 0: never
 }
 
 var ready = regexp.MustCompile(`(?m)^ready https=(\S+) http=(\S+) admin=(\S+)$`)
@@ -105,7 +108,8 @@ var ready = regexp.MustCompile(`(?m)^ready https=(\S+) http=(\S+) admin=(\S+)$`)
 // Start runs "chancery serve" and waits for its line that it is ready. With the
 // error of a process that ended before comes the server, to see how it ended.
 func Start(set Settings) (*Server, error) {
-	cmd := exec.Command(set.Binary, append([]string{"serve"}, set.Args...)...)
+	line := append(append(set.Under[:len(set.Under):len(set.Under)], set.Binary, "serve"), set.Args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(CleanEnv(), set.Env...)
 	s := &Server{cmd: cmd, out: newLog(), done: make(chan struct{})}
 	pipe, w := io.Pipe()
@@ -128,9 +132,12 @@ func Start(set Settings) (*Server, error) {
 	if set.Within == 0 {
 		set.Within = 30 * time.Second
 	}
-	line := s.out.wait(ready)
+	if set.Kill > 0 {
+		time.AfterFunc(set.Kill, func() { _ = cmd.Process.Kill() })
+	}
+	said := s.out.wait(ready)
 	select {
-	case m := <-line:
+	case m := <-said:
 		s.HTTPS, s.HTTP, s.Admin = m[1], m[2], m[3]
 		return s, nil
 	case <-s.done:
