@@ -112,6 +112,9 @@ type Deps struct {
 	// node. Frontends that take one another's place share it. Nil: one of its own.
 	Applying sync.Locker
 
+	// Nodes are the processes that serve the same store. Nil: only this one.
+	Nodes Nodes
+
 	// Exposure returns what people should know about who can enroll from where,
 	// one sentence each. May be nil.
 	Exposure func() []string

@@ -100,6 +100,7 @@ type statusView struct {
 	Founder     *founderView         `json:"founder,omitempty"`
 	Authorities []authorityView      `json:"authorities"`
 	Exposure    []string             `json:"exposure"`
+	Nodes       []nodeView           `json:"nodes"`
 }
 
 type founderView struct {
@@ -126,6 +127,9 @@ func (f *Frontend) status(w http.ResponseWriter, r *http.Request, _ *caller) err
 	}
 	for _, a := range all {
 		v.Authorities = append(v.Authorities, viewAuthority(a))
+	}
+	if v.Nodes, err = f.nodesView(ctx, all, h.Policy); err != nil {
+		return err
 	}
 	if f.d.Exposure != nil {
 		v.Exposure = f.d.Exposure()
@@ -207,7 +211,7 @@ func (f *Frontend) unchanged(r *http.Request) error {
 // server's.
 func refusedDocument(err error) error {
 	var p *problem
-	if errors.As(err, &p) || errors.Is(err, engine.ErrUndecided) || errors.Is(err, engine.ErrForbidden) {
+	if errors.As(err, &p) || errors.Is(err, engine.ErrUndecided) || errors.Is(err, engine.ErrForbidden) || errors.Is(err, engine.ErrPolicyMoved) {
 		return err
 	}
 	return &problem{Status: http.StatusBadRequest, Reason: "bad-policy", Detail: clip(err.Error(), 16<<10), cause: err}

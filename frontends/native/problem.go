@@ -75,6 +75,9 @@ var refusals = []struct {
 	{engine.ErrNoRequest, http.StatusNotFound, "no-request", "There is no such request, or you may not see it."},
 	{engine.ErrNoCertificate, http.StatusNotFound, "no-certificate", "There is no certificate with this serial number here."},
 	{engine.ErrNoGrant, http.StatusNotFound, "no-grant", "There is no such grant."},
+	{engine.ErrNoJoin, http.StatusNotFound, "no-join", "No machine of this name waits to become a node. GET /api/v1/nodes lists those that do; a request ends after an hour."},
+	{engine.ErrFingerprint, http.StatusConflict, "fingerprint", "This is not the fingerprint of the key in the records. Read it again on the new machine. If it is what that machine shows, somebody changed the records: do not approve."},
+	{engine.ErrPolicyMoved, http.StatusConflict, "changed-meanwhile", ""},
 	{engine.ErrConflict, http.StatusConflict, "conflict", "This Idempotency-Key was used before with another request. Use a new one."},
 	{engine.ErrForbidden, http.StatusForbidden, "forbidden", ""},
 	{engine.ErrNotPending, http.StatusConflict, "not-pending", ""},
@@ -109,7 +112,11 @@ func explainError(err error) *problem {
 	}
 	p = &problem{Status: http.StatusServiceUnavailable, Reason: "unavailable", retry: retrySoon, cause: err,
 		Detail: "The server could not tell. Submitting the same again, with the same Idempotency-Key, is safe."}
-	if errors.Is(err, engine.ErrUndecided) {
+	switch {
+	case errors.Is(err, engine.ErrNoSigner):
+		p.Reason = "no-signer"
+		p.Detail = "No server that runs now holds the key of this CA. The request is recorded; submitting the same again, with the same Idempotency-Key, is safe."
+	case errors.Is(err, engine.ErrUndecided):
 		p.Reason = "undecided"
 	}
 	return p

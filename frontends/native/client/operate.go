@@ -120,6 +120,54 @@ type Status struct {
 	Founder     *Founder             `json:"founder"`
 	Authorities []Authority          `json:"authorities"`
 	Exposure    []string             `json:"exposure"` // who can enroll from where
+	Nodes       []Node               `json:"nodes"`
+}
+
+// A Node is a process that serves the store.
+type Node struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Live     bool      `json:"live"`
+	Version  string    `json:"version"`
+	HTTPS    string    `json:"https"`
+	HTTP     string    `json:"http"`
+	Admin    string    `json:"admin"`
+	Signs    []string  `json:"signs"` // the authorities whose key it has
+	Started  time.Time `json:"started"`
+	Beat     time.Time `json:"beat"` // when it was last heard of
+	Policy   string    `json:"policy"`
+	Problems []string  `json:"problems"`
+}
+
+// A Join is a machine that waits to become a node.
+type Join struct {
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Made    time.Time `json:"made"`
+	Expires time.Time `json:"expires"`
+}
+
+// Nodes lists the processes that serve the store, and the machines that wait to
+// join them.
+func (c *Client) Nodes(ctx context.Context) ([]Node, []Join, error) {
+	var all struct {
+		Nodes   []Node `json:"nodes"`
+		Waiting []Join `json:"waiting"`
+	}
+	_, err := c.do(ctx, call{method: "GET", path: "/nodes", admin: true}, &all)
+	return all.Nodes, all.Waiting, err
+}
+
+// ApproveNode lets a waiting machine in, and returns the name of the key that
+// all nodes share, which the machine shows too.
+func (c *Client) ApproveNode(ctx context.Context, name, fingerprint string) (seal string, err error) {
+	r, err := post[struct {
+		Seal string `json:"seal"`
+	}](ctx, c, "/nodes/", name, "/approve", map[string]any{"fingerprint": fingerprint})
+	if err != nil {
+		return "", err
+	}
+	return r.Seal, nil
 }
 
 // A Founder is the credential that first start made.
