@@ -33,9 +33,9 @@ type StatusChange struct {
 }
 
 // ImportIssued takes certificates into the records that were issued after the
-// backup. One that no CA key here signed is an error; those that are known
-// already are passed over. It returns what changed.
-func (e *Engine) ImportIssued(ctx context.Context, a Actor, all []Issuance) ([]Change, error) {
+// backup. Those that are known already are passed over, and those that no CA key
+// here signed are refused. It returns what changed, and why others were refused.
+func (e *Engine) ImportIssued(ctx context.Context, a Actor, all []Issuance) (done []Change, refused []error, err error) {
 	type one struct {
 		*Issuance
 		cert *x509.Certificate
@@ -45,12 +45,12 @@ func (e *Engine) ImportIssued(ctx context.Context, a Actor, all []Issuance) ([]C
 	for i := range all {
 		c, row, err := e.ours(&all[i])
 		if err != nil {
-			return nil, err
+			refused = append(refused, err)
+			continue
 		}
 		ours = append(ours, one{&all[i], c, row})
 	}
-	var done []Change
-	err := e.update(ctx, func(tx store.Tx) error {
+	err = e.update(ctx, func(tx store.Tx) error {
 		done = nil
 		if err := e.mustBeRestored(tx); err != nil {
 			return err
@@ -66,7 +66,7 @@ func (e *Engine) ImportIssued(ctx context.Context, a Actor, all []Issuance) ([]C
 		}
 		return e.recordChanges(tx, a, done...)
 	})
-	return done, err
+	return done, refused, err
 }
 
 // mustBeRestored: records come from outside only while a quarantine stands.

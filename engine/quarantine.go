@@ -92,7 +92,7 @@ func (e *Engine) Quarantine(ctx context.Context) (q *Quarantine, err error) {
 	if !e.restored.Load() {
 		return nil, nil
 	}
-	err = e.view(ctx, func(tx store.Tx) error {
+	err = e.view(ctx, func(tx store.Tx) (err error) {
 		q, err = e.quarantine(tx)
 		return err
 	})

@@ -46,10 +46,10 @@ func (w *world) restore(file []byte) []Change {
 		w.t.Fatal(err)
 	}
 	w.db, w.conf.DB, w.conf.Restoring = db, db, true
-	if w.Engine, err = New(w.t.Context(), w.conf); err != nil {
+	if err := BeginRestore(w.t.Context(), db, w.now(), w.now(), "rita"); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.BeginRestore(w.t.Context(), restorer, w.now()); err != nil {
+	if w.Engine, err = New(w.t.Context(), w.conf); err != nil {
 		w.t.Fatal(err)
 	}
 	// A process that serves refuses what is half restored.
@@ -70,11 +70,18 @@ func (w *world) restore(file []byte) []Change {
 	return done
 }
 
-// sound checks the store and that each document has its index entries.
+// sound checks that each document has its index entries, and that the rows agree.
 func (w *world) sound() {
 	w.t.Helper()
 	if err := store.Verify(context.Background(), w.db, Schemas()); err != nil {
 		w.t.Error(err)
+	}
+	found, err := CheckRecords(context.Background(), w.db)
+	if err != nil {
+		w.t.Error(err)
+	}
+	for _, f := range found {
+		w.t.Error(f)
 	}
 }
 
@@ -299,8 +306,8 @@ func TestJournalBringsCertificatesBack(t *testing.T) {
 		}
 	}
 	for range 2 { // the second time changes nothing
-		done, err := w.ImportIssued(t.Context(), restorer, issued)
-		if err != nil {
+		done, refused, err := w.ImportIssued(t.Context(), restorer, issued)
+		if err != nil || refused != nil {
 			t.Fatal(err)
 		}
 		more, unknown, err := w.ImportStatus(t.Context(), restorer, append(changed, StatusChange{ID: CertID{"ab", "cd"}, Status: Revoked}))
@@ -358,15 +365,16 @@ func TestForeignCertificatesAreNotTaken(t *testing.T) {
 	i, _ := w.issue(w.submission("1", newKey(t), "a.test"))
 	file := w.backup()
 	other := newCA(t, "Test CA", w.clock)
-	if _, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: i.Cert}}); !errors.Is(err, ErrNoQuarantine) {
+	if _, _, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: i.Cert}}); !errors.Is(err, ErrNoQuarantine) {
 		t.Errorf("without a restore: %v", err)
 	}
 	w.restore(file)
 	forged := bytes.Clone(i.Cert)
 	forged[len(forged)-3] ^= 1
 	for name, der := range map[string][]byte{"another CA's": other.Chain[0].Raw, "forged": forged, "nothing": nil} {
-		if _, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: der}}); !errors.Is(err, ErrBadInput) {
-			t.Errorf("%s: %v", name, err)
+		done, refused, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: der}, {DER: i.Cert}})
+		if err != nil || len(done) != 0 || len(refused) != 1 || !errors.Is(refused[0], ErrBadInput) {
+			t.Errorf("%s: %v, %v, %v", name, done, refused, err)
 		}
 	}
 }
@@ -386,7 +394,7 @@ func TestListThenJournal(t *testing.T) {
 	if row, der, err := w.Certificate(t.Context(), i.ID); err != nil || der != nil || row.Imported != "crl" {
 		t.Errorf("%+v %v", row, err)
 	}
-	if _, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: i.Cert, Request: i.RequestID}}); err != nil {
+	if _, _, err := w.ImportIssued(t.Context(), restorer, []Issuance{{DER: i.Cert, Request: i.RequestID}}); err != nil {
 		t.Fatal(err)
 	}
 	w.sound()

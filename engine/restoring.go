@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -18,11 +19,34 @@ type Change struct {
 }
 
 // BeginRestore marks an empty store as one whose records are being written, so
-// that nothing serves from half of them. Made is when the backup was.
-func (e *Engine) BeginRestore(ctx context.Context, a Actor, made time.Time) error {
-	e.restored.Store(true)
-	return e.update(ctx, func(tx store.Tx) error {
-		return quarantines.Insert(tx, &Quarantine{ID: quarantineKey, Backup: made.UTC(), Since: e.now(), By: a.Person})
+// that nothing serves from half of them. Made is when the backup was, by who
+// restores.
+func BeginRestore(ctx context.Context, db store.DB, made, now time.Time, by string) error {
+	return db.Update(ctx, func(tx store.Tx) error {
+		return quarantines.Insert(tx, &Quarantine{ID: quarantineKey, Backup: made.UTC(), Since: now.UTC().Truncate(time.Millisecond), By: by})
+	})
+}
+
+// RestoreOf returns what says of a store that it was restored, or is being; nil
+// for nothing.
+func RestoreOf(ctx context.Context, db store.DB) (q *Quarantine, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
+		q, err = quarantines.Get(tx, quarantineKey)
+		return err
+	})
+	if store.Missing(err) {
+		return nil, nil
+	}
+	return q, err
+}
+
+// RecordBackup audits that somebody took all records away.
+func RecordBackup(ctx context.Context, db store.DB, a Actor, now time.Time, random io.Reader, what string) error {
+	if err := a.Require(Operator, Admin); err != nil {
+		return err
+	}
+	return db.Update(ctx, func(tx store.Tx) error {
+		return audits.Insert(tx, &AuditEntry{store.NewIDFor(db, now, random), now.UTC().Truncate(time.Millisecond), a.Person, a.Via, "backup", "all records", what})
 	})
 }
 
@@ -48,7 +72,7 @@ func (e *Engine) FinishRestore(ctx context.Context, a Actor) ([]Change, error) {
 	})
 }
 
-// record audits changes in the transaction that makes them.
+// recordChanges audits changes in the transaction that makes them.
 func (e *Engine) recordChanges(tx store.Tx, a Actor, all ...Change) error {
 	for _, c := range all {
 		if err := e.audit(tx, a, c.Act, c.Object, c.Detail); err != nil {
