@@ -11,6 +11,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
+
+	"chancery/engine"
 )
 
 // Node is the document chancery.yaml: what is true of this machine, not of the
@@ -61,6 +64,7 @@ func DefaultNode() Node {
 	return Node{
 		Node:   "chancery",
 		Listen: Listen{HTTPS: "127.0.0.1:8443", HTTP: "127.0.0.1:8080", Admin: "127.0.0.1:8444"},
+		Store:  Store{Scrub: engine.Duration(24 * time.Hour)},
 		ACME:   ACME{Validation{HTTPPort: 80, TLSPort: 443}},
 		Log:    Log{Level: "info"},
 	}

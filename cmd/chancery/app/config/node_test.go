@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func writeFile(t *testing.T, doc string) string {
@@ -162,5 +163,36 @@ func TestTheCommentedSettingsAreSettings(t *testing.T) {
 	}
 	if n.PublicURL.HTTP == "" || len(n.ACME.Validation.Networks) != 1 || len(n.Proxies) != 1 {
 		t.Errorf("%+v\n%s", n, &b)
+	}
+}
+
+// TestScrubIsATime: it is written as people write it, and too often is refused.
+func TestScrubIsATime(t *testing.T) {
+	for text, want := range map[string]time.Duration{"24h": 24 * time.Hour, "1m30s": 90 * time.Second, "30m": 30 * time.Minute, "7d": 7 * 24 * time.Hour} {
+		file := filepath.Join(t.TempDir(), "chancery.yaml")
+		if err := os.WriteFile(file, []byte("store: {scrub: "+text+"}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n, err := LoadNode(file, true)
+		if err != nil || time.Duration(n.Store.Scrub) != want || n.Store.Bolt == nil {
+			t.Errorf("%s: %v, %v", text, n.Store, err)
+		}
+		doc, err := WriteNode(n)
+		if err == nil {
+			err = os.WriteFile(file, doc, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := LoadNode(file, true); err != nil || again.Store.Scrub != n.Store.Scrub {
+			t.Errorf("%s, written and read: %v, %v\n%s", text, again.Store, err, doc)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "chancery.yaml")
+	if err := os.WriteFile(file, []byte("store: {scrub: 1ms}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadNode(file, true); err == nil || !strings.Contains(err.Error(), "too often") {
+		t.Errorf("1ms: %v", err)
 	}
 }

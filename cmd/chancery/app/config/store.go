@@ -8,12 +8,18 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
+
+	"chancery/engine"
 )
 
 // Store says where records are kept: in one of them.
 type Store struct {
 	Bolt     *Bolt     `json:"bolt,omitempty"`
 	Postgres *Postgres `json:"postgres,omitempty"`
+
+	// Scrub is how often everything is read and checked beside serving.
+	Scrub engine.Duration `json:"scrub"`
 }
 
 // Bolt is a file on this machine.
@@ -74,6 +80,9 @@ func (s *Store) fill(at map[string]Position) {
 }
 
 func (s *Store) check(fail func(key, format string, args ...any)) {
+	if time.Duration(s.Scrub) < time.Second {
+		fail("store.scrub", "%v is too often; expects a time such as 24h", time.Duration(s.Scrub))
+	}
 	if s.Postgres == nil {
 		return
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
+	"time"
+
+	"chancery/engine"
 )
 
 //go:embed node.yaml.tmpl
@@ -37,11 +40,20 @@ func WriteNode(n Node) ([]byte, error) {
 		}
 		return indent + key + ": [" + strings.Join(quoted, ", ") + "]"
 	}
+	text := func(d engine.Duration) string {
+		s := time.Duration(d).String() // 24h0m0s
+		for _, zero := range []string{"m0s", "h0m"} {
+			if rest, ok := strings.CutSuffix(s, zero); ok {
+				s = rest + zero[:1]
+			}
+		}
+		return s
+	}
 	path := boltFile
 	if n.Store.Bolt != nil && n.Store.Bolt.Path != "" {
 		path = n.Store.Bolt.Path
 	}
-	return fill(nodeTemplate, template.FuncMap{"set": set, "list": list, "secret": func(s Secret) string { return string(s) }}, map[string]any{"N": n, "D": d, "Path": path, "DefaultPath": boltFile})
+	return fill(nodeTemplate, template.FuncMap{"set": set, "list": list, "text": text, "secret": func(s Secret) string { return string(s) }}, map[string]any{"N": n, "D": d, "Path": path, "DefaultPath": boltFile})
 }
 
 // WritePolicy is the commented policy document of a first start. Domain, if not

@@ -6,25 +6,36 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"chancery/cmd/chancery/app/backend"
 	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/initca"
 	"chancery/engine"
 	"chancery/store"
+	"chancery/store/scrub"
+	"chancery/store/transfer"
 )
 
 // Schemas are all tables that a node has, with those of its frontends.
 func Schemas(frontends []store.Schema) []store.Schema {
-	return append(append(engine.Schemas(), seals.Schema()), frontends...)
+	return slices.Concat(engine.Schemas(), []store.Schema{seals.Schema()}, transfer.Schemas(), scrub.Schemas(), frontends)
 }
 
-// shared reports whether other nodes may have the store open too.
-func (n *Node) shared() bool { return n.Settings.Store.Postgres != nil }
+// Shared reports whether other nodes may have the store open too.
+func (n *Node) Shared() bool { return n.Settings.Store.Postgres != nil }
 
-func (n *Node) open(ctx context.Context) (err error) {
-	n.DB, err = backend.Open(ctx, n.Settings, string(n.Dir), backend.Options{Log: n.Log, Fatal: n.Fatal, Env: n.Env}, Schemas(n.Tables)...)
-	return err
+// open opens the store, unless only half of a copy is in it.
+func (n *Node) open(ctx context.Context) error {
+	db, err := backend.Open(ctx, n.Settings, string(n.Dir), backend.Options{Log: n.Log, Fatal: n.Fatal, Env: n.Env}, Schemas(n.Tables)...)
+	if err != nil {
+		return err
+	}
+	if err := transfer.Unfinished(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	n.DB = db
+	return nil
 }
 
 // Close closes the store.
@@ -89,7 +100,7 @@ func (n *Node) errSecond() error {
 // refuseSecond refuses to begin a CA on a store that other nodes made one on,
 // before anything is written.
 func (n *Node) refuseSecond(ctx context.Context) error {
-	if !n.shared() {
+	if !n.Shared() {
 		return nil
 	}
 	have, err := SealOf(ctx, n.DB)
@@ -136,7 +147,7 @@ func (n *Node) issuers(ctx context.Context) ([]engine.Issuer, error) {
 // whatever policy.yaml says: only apply puts another in force. It reports false
 // where there is none yet, and where the file is what counts.
 func (n *Node) activePolicy(ctx context.Context) (bool, error) {
-	if !n.shared() {
+	if !n.Shared() {
 		return false, nil
 	}
 	p, _, err := n.InForce(ctx)
@@ -173,7 +184,7 @@ func (n *Node) InForce(ctx context.Context) (*engine.Policy, string, error) {
 // Differs says what is wrong with policy.yaml beside a store where it does not
 // count, or "". None is there on a node that joined.
 func (n *Node) Differs(context.Context) string {
-	if !n.shared() {
+	if !n.Shared() {
 		return ""
 	}
 	if _, err := os.Stat(n.Dir.Policy()); errors.Is(err, os.ErrNotExist) {
