@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 
 	"chancery/store"
 
@@ -38,7 +39,7 @@ func judge(err error) verdict {
 	case readOnlyTransaction, unknownStatement, planChanged:
 		return afresh
 	}
-	if broken(err) {
+	if broken(err) || ending(err) {
 		return afresh
 	}
 	return never
@@ -50,4 +51,10 @@ func broken(err error) bool {
 	var connect *pgconn.ConnectError
 	var dial *net.OpError
 	return errors.As(err, &lost) || errors.As(err, &connect) || errors.As(err, &dial)
+}
+
+// ending reports whether the server says that it ends, begins, or lost us.
+func ending(err error) bool {
+	c := code(err)
+	return strings.HasPrefix(c, "57P") || strings.HasPrefix(c, "08")
 }

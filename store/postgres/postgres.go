@@ -164,7 +164,11 @@ func (d *DB) acquire(ctx context.Context) (*session, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("connecting to the database: %w", err)
+		err = fmt.Errorf("connecting to the database: %w", err)
+		if !errors.Is(err, ErrRefused) && code(err) == "" {
+			err = &lostError{err, true}
+		}
+		return nil, err
 	}
 	s := c.Conn().PgConn().CustomData()[sessionKey].(*session)
 	s.pool = c

@@ -96,10 +96,11 @@ func start(settings []string) (c *Cluster, err error) {
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+func (c *Cluster) log() string  { return filepath.Join(c.dir, "log") }
 
 // command makes a command of PostgreSQL, run by whom the server runs as.
 func (c *Cluster) command(name string, args ...string) (*exec.Cmd, error) {
-	bin, err := binary(name)
+	bin, err := program(name)
 	if err != nil {
 		return nil, err
 	}
@@ -110,10 +111,26 @@ func (c *Cluster) command(name string, args ...string) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// run starts the server and waits until it answers.
+// run starts the server. The memory of one that was killed may be in use a
+// little longer.
 func (c *Cluster) run() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	deadline := time.Now().Add(patience)
+	for tick := time.NewTicker(10 * time.Millisecond); ; <-tick.C {
+		err := c.try()
+		if err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block") || time.Now().After(deadline) {
+			tick.Stop()
+			return err
+		}
+	}
+}
+
+// try starts the server and waits until it answers.
+func (c *Cluster) try() error {
+	if err := os.RemoveAll(c.log()); err != nil {
+		return err
+	}
 	args := []string{"-D", c.data(), "-k", c.dir, "-c", "listen_addresses=", "-c", "max_connections=300", "-c", "shared_buffers=64MB",
 		"-c", "log_min_messages=log", "-c", "unix_socket_permissions=0700"}
 	for _, s := range c.settings {
@@ -148,7 +165,7 @@ func (c *Cluster) run() error {
 // spawn starts the server from a thread that lives as long as this process: the
 // server is told to die with it.
 func (c *Cluster) spawn(cmd *exec.Cmd) error {
-	log, err := os.OpenFile(filepath.Join(c.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(c.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
@@ -184,7 +201,7 @@ func (c *Cluster) ping() error {
 }
 
 func (c *Cluster) logEnd() string {
-	text, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+	text, _ := os.ReadFile(c.log())
 	return string(text[max(0, len(text)-2000):])
 }
 

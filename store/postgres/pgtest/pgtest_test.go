@@ -6,5 +6,3 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(Run(m)) }
-
-func TestDSN(t *testing.T) { t.Log(DSN(t)) }

@@ -19,8 +19,8 @@ const prefix = "chancery-pg-"
 // have too long a name, and open to the user that the server runs as.
 func base() string { return "/tmp" }
 
-// binary finds a program of PostgreSQL: the newest that the distribution has.
-func binary(name string) (string, error) {
+// program finds a program of PostgreSQL: the newest that the distribution has.
+func program(name string) (string, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
 	if len(found) == 0 {
 		if bin, err := exec.LookPath(name); err == nil {
