@@ -39,6 +39,7 @@ type setup struct {
 	profileDocs map[string][]byte  // canonical form of each profile, for D
 	waits       bool               // some step waits for something outside
 	wants       map[EventKind][]string
+	alternates  map[string][][][]byte // other chains, by CA key
 }
 
 // Schemas are the tables of the engine, for opening the store.

@@ -111,7 +111,7 @@ func (e *Engine) gateNames(p Profile, r *Request, o *outcome, votes []Vote, all 
 	}
 	mayWait := len(o.pends) > 0 // officers will look at exactly these names
 	for _, n := range all {
-		if !p.Names.admits(n) {
+		if !p.Names.Admits(n) {
 			return refuse("profile %s does not admit %s", o.draft.Profile, n)
 		}
 		by, grant := e.warrant(p, r, o, votes, n, now)
@@ -134,7 +134,10 @@ func (e *Engine) gateNames(p Profile, r *Request, o *outcome, votes []Vote, all 
 			o.warrants = append(o.warrants, Warrant{"cn:" + cn, "profile " + o.draft.Profile})
 		}
 	}
-	return e.gateGrants(p, r, o)
+	if d := e.gateGrants(p, r, o); d != nil {
+		return d
+	}
+	return e.gateBinding(r, o, all)
 }
 
 // gateGrants holds requesters to the grant that they authenticated with: it must

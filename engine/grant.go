@@ -9,7 +9,8 @@ import (
 
 // A Grant is the right to enroll, for any protocol: an API token, an ACME
 // external account key, a SCEP challenge, an EST password. Its secret is shown
-// once, when it is made; the row holds a keyed hash of it.
+// once, when it is made; the row holds a keyed hash of it, and for ACME, where it
+// is the key of a MAC, the secret itself, sealed.
 type Grant struct {
 	ID           string          `json:"id"`
 	Protocol     Source          `json:"protocol"`
@@ -21,12 +22,15 @@ type Grant struct {
 	Spent        int             `json:"spent,omitzero"`
 	Denials      int             `json:"denials,omitzero"` // after five it ends
 	Prevalidated bool            `json:"prevalidated,omitzero"`
-	Holder       Principal       `json:"holder,omitempty"` // who uses it by being who they are, without a secret
-	Owner        string          `json:"owner"`            // the person who made it
+	Accounts     int             `json:"accounts,omitzero"` // ACME: accounts that can be bound to it; 0: any number
+	Bound        int             `json:"bound,omitzero"`    // of them so far
+	Holder       Principal       `json:"holder,omitempty"`  // who uses it by being who they are, without a secret
+	Owner        string          `json:"owner"`             // the person who made it
 	Created      time.Time       `json:"created"`
 	Expires      time.Time       `json:"expires,omitzero"`
 	Revoked      time.Time       `json:"revoked,omitzero"`
-	SecretMAC    string          `json:"mac,omitempty"` // keyed hash of the secret, hexadecimal
+	SecretMAC    string          `json:"mac,omitempty"`    // keyed hash of the secret, hexadecimal
+	Sealed       []byte          `json:"sealed,omitempty"` // ACME: the MAC key, for the engine alone
 }
 
 // maxDenials ends a grant whose holder tries in vain, so that a leaked secret

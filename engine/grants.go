@@ -50,10 +50,7 @@ func (g *Grant) admits(profile string) bool {
 
 // covers reports whether the grant warrants a name for a request.
 func (g *Grant) covers(r *Request, profile string, n names.Name) bool {
-	if !g.serves(r.Source, r.Endpoint) || !g.admits(profile) {
-		return false
-	}
-	return slices.ContainsFunc(g.Names, func(p names.Pattern) bool { return p.Match(n) })
+	return g.serves(r.Source, r.Endpoint) && g.admits(profile) && g.Vouches(n)
 }
 
 // reserveGrants takes one use of each counted grant for a request that will be
@@ -131,7 +128,7 @@ func (e *Engine) CreateGrant(ctx context.Context, a Actor, g Grant) (*Grant, str
 		return nil, "", err
 	}
 	g.ID, g.Created, g.Owner = e.newID(), e.now(), a.Person
-	g.Reserved, g.Spent, g.Denials, g.Revoked, g.SecretMAC = 0, 0, 0, time.Time{}, ""
+	g.Reserved, g.Spent, g.Denials, g.Bound, g.Revoked, g.SecretMAC, g.Sealed = 0, 0, 0, 0, time.Time{}, "", nil
 	secret := ""
 	if g.Holder == "" {
 		var err error
@@ -139,6 +136,11 @@ func (e *Engine) CreateGrant(ctx context.Context, a Actor, g Grant) (*Grant, str
 			return nil, "", err
 		}
 		g.SecretMAC = e.mac("grant", []byte(secret))
+		if g.Protocol == ACME {
+			if err := e.sealMACKey(&g, secret); err != nil {
+				return nil, "", err
+			}
+		}
 	}
 	err := e.update(ctx, func(tx store.Tx) error {
 		if err := grants.Insert(tx, &g); err != nil {
@@ -162,6 +164,15 @@ func (e *Engine) checkGrant(g *Grant) error {
 	}
 	if g.Uses < 0 || g.Uses > 1_000_000 {
 		return fmt.Errorf("%w: uses is between 0 (any number) and 1000000", ErrBadInput)
+	}
+	if g.Accounts < 0 || g.Accounts > 0 && g.Protocol != ACME {
+		return fmt.Errorf("%w: accounts is a number of ACME accounts; 0 is any number", ErrBadInput)
+	}
+	if g.Protocol == ACME && g.Holder != "" {
+		return fmt.Errorf("%w: an ACME grant has no holder; its secret is the key that an account is bound with", ErrBadInput)
+	}
+	if g.Protocol == ACME && g.Prevalidated && len(g.Names) == 0 {
+		return fmt.Errorf("%w: a prevalidated grant must say for which names nothing else needs to be proved", ErrBadInput)
 	}
 	if !g.Expires.IsZero() && !g.Expires.After(e.now()) {
 		return fmt.Errorf("%w: it would expire before it is made", ErrBadInput)

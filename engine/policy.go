@@ -44,6 +44,7 @@ type Authority struct {
 	Key      string   `json:"key,omitempty"`      // ecdsa-p256 (default), ecdsa-p384, rsa-3072, ed25519
 	Lifetime Duration `json:"lifetime,omitempty"` // default 5 years
 	Domains  []string `json:"domains,omitempty"`  // name constraint: only names in these domains, and this machine's loopback
+	Chains   []string `json:"chains,omitempty"`   // other chains for its certificates, each as PEM: its certificate by another CA first
 }
 
 // Decide names the policy modules, in the order in which they run.

@@ -48,9 +48,9 @@ func (p *Profile) minValidity() time.Duration {
 	return p.MinValidity.or(time.Duration(p.Validity) / 10)
 }
 
-// admits reports whether the profile takes a name at all. Without a list it
+// Admits reports whether the profile takes a name at all. Without a list it
 // takes DNS names and addresses.
-func (n *NameRules) admits(name names.Name) bool {
+func (n *NameRules) Admits(name names.Name) bool {
 	if len(n.Allow) == 0 {
 		return name.Type == names.DNS || name.Type == names.IP
 	}

@@ -122,6 +122,9 @@ func (e *Engine) prepare(s Setup) (*setup, error) {
 			return nil, fmt.Errorf("authorities.%s has no CA here: make it with init first, or if another node did, start this one again", name)
 		}
 	}
+	if next.alternates, err = e.alternates(&s.Policy); err != nil {
+		return nil, err
+	}
 	if len(s.Shapers) == 0 {
 		return nil, errors.New("policy.shape is empty: nothing would say what a certificate holds")
 	}

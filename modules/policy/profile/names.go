@@ -160,7 +160,7 @@ func live(p engine.Proof, now time.Time) bool { return p.Expires.IsZero() || now
 // now for this profile.
 func (p *profile) granted(r *engine.Request, n names.Name) bool {
 	return slices.ContainsFunc(r.Grants, func(g *engine.Grant) bool {
-		return g.Protocol == r.Source && unlimited(g.Endpoints, r.Endpoint) && unlimited(g.Profiles, p.name) && matches(g.Names, n)
+		return g.Protocol == r.Source && unlimited(g.Endpoints, r.Endpoint) && unlimited(g.Profiles, p.name) && g.Vouches(n)
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 func TestEachNameNeedsAWarrant(t *testing.T) {
 	grant := func(profile, endpoint string, source engine.Source, names ...string) func(*engine.Profile, *engine.Request) {
 		return func(_ *engine.Profile, r *engine.Request) {
-			g := &engine.Grant{ID: "g1", Protocol: source, Names: patterns(t, names...)}
+			g := &engine.Grant{ID: "g1", Protocol: source, Names: patterns(t, names...), Prevalidated: true}
 			if profile != "" {
 				g.Profiles = []string{profile}
 			}
@@ -50,6 +50,15 @@ func TestEachNameNeedsAWarrant(t *testing.T) {
 		{"self", nil, proof(engine.BySelf, engine.Self, 1, "www.example.com"), ""},
 		{"self from outside", nil, proof(engine.BySelf, engine.EST, 1, "www.example.com"), "nobody proved"},
 		{"grant", nil, grant("", "", engine.ACME, "*.example.com"), ""},
+		{"ACME grant that is not prevalidated", nil, func(p *engine.Profile, r *engine.Request) {
+			grant("", "", engine.ACME, "*")(p, r)
+			r.Grants[0].Prevalidated = false
+		}, "does not cover"},
+		{"native grant", nil, func(p *engine.Profile, r *engine.Request) {
+			grant("", "", engine.Native, "*")(p, r)
+			r.Source, r.Grants[0].Prevalidated = engine.Native, false
+			p.Frontends = []engine.Source{engine.Native}
+		}, ""},
 		{"grant not live", nil, func(p *engine.Profile, r *engine.Request) {
 			grant("", "", engine.ACME, "*")(p, r)
 			r.Grants = nil
