@@ -86,7 +86,7 @@ func (s *Server) answer(l *listeners) ([]*http.Server, <-chan error, error) {
 		{"admin", admin, l.admin, true},
 	}
 	if socket != nil {
-		all = append(all, answering{"socket", s.breakGlass(admin), socket, false})
+		all = append(all, answering{"socket", s.breakGlass(s.withRecordsCheck(admin)), socket, false})
 	}
 	servers := make([]*http.Server, len(all))
 	for i, a := range all {

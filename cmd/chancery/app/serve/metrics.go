@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"chancery/frontends/access"
+	"chancery/store/scrub"
 )
 
 // newMetrics is the handler of /metrics. Its registry is its own: what a
@@ -67,6 +68,7 @@ type collector struct {
 	answers, running, panics, bytes, busy             figure
 	pending, waiting, parked, freezes, founder, ready figure
 	next, end                                         figure
+	damaged, through                                  figure
 }
 
 func newCollector(s *Server) *collector {
@@ -86,6 +88,8 @@ func newCollector(s *Server) *collector {
 	c.founder = c.figure(gauge, "chancery_founder_active", "Whether the founder's credential still has its roles.")
 	c.ready = c.figure(gauge, "chancery_ready", "Whether the CA can do its work.")
 	c.next = c.figure(gauge, "chancery_crl_next_update_seconds", "When the current CRL of a CA key ends.", "key")
+	c.damaged = c.figure(gauge, "chancery_store_damaged", "Damaged records that reading everything found last.")
+	c.through = c.figure(gauge, "chancery_store_checked_seconds", "When everything stored was last read to the end; 0: not yet.")
 	c.end = c.figure(gauge, "chancery_authority_not_after_seconds", "When the certificate of a CA ends.", "authority", "key")
 	return c
 }
@@ -169,6 +173,15 @@ func (c *collector) authority(ctx context.Context, tell teller) error {
 	for _, a := range all {
 		tell(c.end, float64(a.Chain[0].NotAfter.Unix()), a.Name, a.KeyID)
 	}
+	r, err := scrub.Last(ctx, c.server.node.DB)
+	if err != nil {
+		return err
+	}
+	tell(c.damaged, float64(r.Found))
+	if r.Ended.IsZero() {
+		r.Ended = time.Unix(0, 0)
+	}
+	tell(c.through, float64(r.Ended.Unix()))
 	tell(c.ready, bit(len(c.server.unready(ctx)) == 0))
 	return nil
 }
