@@ -23,6 +23,8 @@ type grantView struct {
 	Spent        int             `json:"spent"`
 	Denials      int             `json:"denials,omitempty"`
 	Prevalidated bool            `json:"prevalidated,omitempty"`
+	Accounts     int             `json:"accounts,omitempty"`
+	Bound        int             `json:"bound,omitempty"`
 	Holder       string          `json:"holder,omitempty"`
 	Owner        string          `json:"owner"`
 	Created      time.Time       `json:"created"`
@@ -33,7 +35,7 @@ type grantView struct {
 func viewGrant(g *engine.Grant) grantView {
 	return grantView{
 		ID: g.ID, Protocol: string(g.Protocol), Endpoints: g.Endpoints, Profiles: g.Profiles, Names: g.Names, Uses: g.Uses,
-		Reserved: g.Reserved, Spent: g.Spent, Denials: g.Denials, Prevalidated: g.Prevalidated, Holder: string(g.Holder),
+		Reserved: g.Reserved, Spent: g.Spent, Denials: g.Denials, Prevalidated: g.Prevalidated, Accounts: g.Accounts, Bound: g.Bound, Holder: string(g.Holder),
 		Owner: g.Owner, Created: g.Created, Expires: g.Expires, Revoked: g.Revoked,
 	}
 }
@@ -66,6 +68,7 @@ type grantBody struct {
 	Names        []names.Pattern `json:"names"`
 	Uses         int             `json:"uses"`
 	Prevalidated bool            `json:"prevalidated"`
+	Accounts     int             `json:"accounts"`
 	Holder       string          `json:"holder"`
 	Expires      time.Time       `json:"expires"`
 	ExpiresIn    engine.Duration `json:"expires_in"` // instead of expires, such as 30d
@@ -77,7 +80,7 @@ const maxGrantList = 100
 func (b *grantBody) grant(now time.Time) (engine.Grant, error) {
 	g := engine.Grant{
 		Protocol: engine.Source(b.Protocol), Endpoints: b.Endpoints, Profiles: b.Profiles, Names: b.Names, Uses: b.Uses,
-		Prevalidated: b.Prevalidated, Holder: engine.Principal(b.Holder), Expires: b.Expires,
+		Prevalidated: b.Prevalidated, Accounts: b.Accounts, Holder: engine.Principal(b.Holder), Expires: b.Expires,
 	}
 	switch g.Protocol {
 	case engine.ACME, engine.SCEP, engine.EST, engine.Native:
@@ -105,6 +108,9 @@ func (b *grantBody) grant(now time.Time) (engine.Grant, error) {
 	}
 	if b.Uses < 0 {
 		return g, badRequest("uses is a number of certificates; 0 means any number.")
+	}
+	if b.Accounts < 0 {
+		return g, badRequest("accounts is a number of ACME accounts; 0 means any number.")
 	}
 	return g, nil
 }

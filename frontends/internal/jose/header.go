@@ -16,6 +16,8 @@ type Header struct {
 	URL       string
 	Key       *Key   // of jwk
 	KID       string // of kid
+
+	hasNonce bool // also an empty one
 }
 
 // header is what is admitted, each member at most once. Extensions (crit, b64),
@@ -50,14 +52,21 @@ func (t *text) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	return nil
 }
 
-func (h *Header) parse(doc []byte) error {
-	var in header
+func readHeader(doc []byte) (in header, err error) {
 	// The decoder matches names exactly and refuses duplicates, invalid UTF-8
 	// and what follows the object.
 	if err := json.Unmarshal(doc, &in, json.RejectUnknownMembers(true)); err != nil {
-		return malformed("the protected header is not one JSON object with exactly alg, nonce, url, and jwk or kid, each once and of its type")
+		return in, malformed("the protected header is not one JSON object with exactly alg, nonce, url, and jwk or kid, each once and of its type")
 	}
-	if in.Nonce.set {
+	return in, nil
+}
+
+func (h *Header) parse(doc []byte) error {
+	in, err := readHeader(doc)
+	if err != nil {
+		return err
+	}
+	if h.hasNonce = in.Nonce.set; in.Nonce.set {
 		// RFC 8555, Section 6.5.2: a nonce that is not base64url is malformed.
 		if _, err := Decode("the nonce", in.Nonce.s); err != nil {
 			return err

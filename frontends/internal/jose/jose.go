@@ -68,26 +68,34 @@ type Message struct {
 // *Error. When the fault is in the protected header, the message comes with it as
 // far as it was read, so that its nonce can be used up.
 func Parse(body []byte) (*Message, error) {
-	var m Message
-	protected, payload, signature, err := scan(string(body))
+	m, header, err := take(body)
 	if err != nil {
-		return nil, err
-	}
-	m.protected, m.payload = protected, payload
-	header, err := decode("protected", protected)
-	if err != nil {
-		return nil, err
-	}
-	if m.Payload, err = decode("payload", payload); err != nil {
-		return nil, err
-	}
-	if m.signature, err = decode("signature", signature); err != nil {
 		return nil, err
 	}
 	if err := m.Header.parse(header); err != nil {
-		return &m, err
+		return m, err
 	}
-	return &m, nil
+	return m, nil
+}
+
+// take opens the outer object. It returns the protected header unread.
+func take(body []byte) (m *Message, header []byte, err error) {
+	m = new(Message)
+	protected, payload, signature, err := scan(string(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	m.protected, m.payload = protected, payload
+	if header, err = decode("protected", protected); err != nil {
+		return nil, nil, err
+	}
+	if m.Payload, err = decode("payload", payload); err != nil {
+		return nil, nil, err
+	}
+	if m.signature, err = decode("signature", signature); err != nil {
+		return nil, nil, err
+	}
+	return m, header, nil
 }
 
 // Decode reads base64url as RFC 8555, Section 6.1 has it: without padding, and

@@ -21,6 +21,8 @@ type Grant struct {
 	Spent        int       `json:"spent"`
 	Denials      int       `json:"denials"`
 	Prevalidated bool      `json:"prevalidated"`
+	Accounts     int       `json:"accounts"` // ACME accounts that can be bound to it; 0: any number
+	Bound        int       `json:"bound"`    // of them so far
 	Holder       string    `json:"holder"`
 	Owner        string    `json:"owner"`
 	Created      time.Time `json:"created"`
@@ -36,7 +38,8 @@ type NewGrant struct {
 	Names        []string  `json:"names,omitempty"` // patterns, such as *.example.org
 	Uses         int       `json:"uses,omitempty"`  // 0: any number
 	Prevalidated bool      `json:"prevalidated,omitempty"`
-	Holder       string    `json:"holder,omitempty"` // who holds it without a secret, such as key:HEX
+	Accounts     int       `json:"accounts,omitempty"` // ACME: accounts that can be bound to it; 0: any number
+	Holder       string    `json:"holder,omitempty"`   // who holds it without a secret, such as key:HEX
 	Expires      time.Time `json:"expires,omitzero"`
 	ExpiresIn    string    `json:"expires_in,omitempty"` // instead, such as 30d
 }

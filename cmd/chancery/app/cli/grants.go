@@ -30,7 +30,12 @@ func grantCreate(o *connection) *cobra.Command {
 that fit a pattern (host.example.org, *.example.org, 10.0.0.0/8, any). Its
 secret is an API token, an ACME key, a SCEP challenge or an EST password. It is
 shown this once and cannot be had again. --profile may be left out where the
-protocol's endpoint has its own.`,
+protocol's endpoint has its own.
+
+For ACME the id is the key identifier and the secret the MAC key, as clients
+take them (certbot --eab-kid ID --eab-hmac-key SECRET). The account that is made
+with it can order what the grant lists and nothing else; it still proves its
+names, unless the grant is --prevalidated.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if t, err := date("expires", expires); err == nil {
 				g.Expires = t
@@ -60,6 +65,7 @@ protocol's endpoint has its own.`,
 	f.IntVar(&g.Uses, "uses", 0, "good for so many certificates; 0 is any number")
 	f.StringVar(&expires, "expires", "", "when it ends: 30d, 12h, 1y or a date")
 	f.BoolVar(&g.Prevalidated, "prevalidated", false, "the names need no proof of control")
+	f.IntVar(&g.Accounts, "accounts", 0, "acme: so many accounts can be made with it; 0 is any number")
 	f.StringVar(&g.Holder, "holder", "", "who holds it without a secret, such as key:HEX")
 	return c
 }
