@@ -79,9 +79,17 @@ func (e *Engine) Nodes(ctx context.Context) ([]*Node, error) {
 	return slices.DeleteFunc(all, func(n *Node) bool { return !n.Live(now) && succeeded(n, all) }), nil
 }
 
-func (e *Engine) everyNode(ctx context.Context) ([]*Node, error) {
+func (e *Engine) everyNode(ctx context.Context) ([]*Node, error) { return listNodes(ctx, e.DB) }
+
+// LiveNode reports whether a node of a name lives, for who has no engine.
+func LiveNode(ctx context.Context, db store.DB, name string, now time.Time) (bool, error) {
+	all, err := listNodes(ctx, db)
+	return slices.ContainsFunc(all, func(n *Node) bool { return n.Name == name && n.Live(now) }), err
+}
+
+func listNodes(ctx context.Context, db store.DB) ([]*Node, error) {
 	var all []*Node
-	err := e.view(ctx, func(tx store.Tx) error {
+	err := db.View(ctx, func(tx store.Tx) error {
 		all = nil
 		for n, err := range nodes.All(tx, "", "") {
 			if err != nil {

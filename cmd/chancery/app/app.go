@@ -101,6 +101,7 @@ for an officer.`,
 		return &cli.ExitError{Code: 2, Message: fmt.Sprintf("chancery: %v; see: %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(a.serve(), a.init(), a.config(), a.version(), a.root())
+	root.AddCommand(cli.NodeGroup(os.Getenv, a.join()))
 	root.AddCommand(cli.Commands(os.Getenv)...)
 	return root, nil
 }
@@ -155,7 +156,7 @@ func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Option
 	}
 	return node.Options{
 		Dir: datadir.Dir(dir), File: file, Domain: domain, Extra: a.With.With, Tables: tables, Open: a.open,
-		Built: a.built, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
+		Built: a.built, Version: a.Version, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
 		Fatal: func(err error) {
 			fmt.Fprintln(stderr, "chancery: the disk refused a write, so what it holds is not known:", err)
 			os.Exit(1)

@@ -139,6 +139,9 @@ func (o *connection) statusText(s *client.Status, grants []client.Grant) string 
 		rows = append(rows, []string{a.Name, when(a.NotAfter), a.Subject, yes(a.CanSign), when(a.NextUpdate)})
 	}
 	b.WriteString(table(rows) + "\n")
+	if len(s.Nodes) > 1 || nodesText(s.Nodes) != "" {
+		b.WriteString(nodeTable(s.Nodes) + nodesText(s.Nodes) + "\n")
+	}
 	if f := s.Founder; f != nil {
 		if f.Active {
 			fmt.Fprintf(&b, "The founder's credential has all roles until %s. Enroll two persons until then, one as admin and one as officer:\nfrom then on it has none.\n", when(f.Expires))

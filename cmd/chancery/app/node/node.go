@@ -27,20 +27,21 @@ import (
 
 // Options are what a node is made of.
 type Options struct {
-	Dir    datadir.Dir
-	File   string // with the settings, instead of the one in Dir
-	Domain string // at first start: what the issuing CA is constrained to
-	Extra  modules.With
-	Tables []store.Schema // of the frontends
-	Open   config.Open    // what the policy document may hold
-	Built  time.Time
-	Now    func() time.Time
-	Rand   io.Reader
-	Stderr io.Writer
-	Faults func(step string)
-	Fatal  func(error) // the disk refused a write
-	Say    func(format string, args ...any)
-	Env    func(string) string // reads the environment; nil: it is empty
+	Dir     datadir.Dir
+	File    string // with the settings, instead of the one in Dir
+	Domain  string // at first start: what the issuing CA is constrained to
+	Extra   modules.With
+	Tables  []store.Schema // of the frontends
+	Open    config.Open    // what the policy document may hold
+	Built   time.Time
+	Version string // of the program
+	Now     func() time.Time
+	Rand    io.Reader
+	Stderr  io.Writer
+	Faults  func(step string)
+	Fatal   func(error) // the disk refused a write
+	Say     func(format string, args ...any)
+	Env     func(string) string // reads the environment; nil: it is empty
 }
 
 // A Node is a CA that is ready but for its listeners.
@@ -75,7 +76,7 @@ func Prepare(ctx context.Context, o Options, again bool) (*Node, error) {
 		return nil, err
 	}
 	n.Log = slog.New(slog.NewJSONHandler(o.Stderr, &slog.HandlerOptions{Level: n.Settings.LogLevel()}))
-	if n.shared() {
+	if n.Shared() {
 		if err := n.open(ctx); err != nil {
 			return nil, err
 		}
@@ -102,7 +103,7 @@ func (n *Node) prepare(ctx context.Context, making bool) error {
 	if n.Seal, err = n.Dir.ReadSeal(); err != nil {
 		return err
 	}
-	if making || !n.shared() {
+	if making || !n.Shared() {
 		if n.Policy, err = config.LoadPolicy(n.Dir.Policy(), n.Open); err != nil {
 			return err
 		}
@@ -119,7 +120,7 @@ func (n *Node) makeCAs(ctx context.Context) error {
 		Dir: n.Dir, Authorities: n.Policy.Authorities, Label: n.label(), StatusURL: n.realURL(),
 		Built: n.Built, Now: n.Now, Rand: n.Rand, Say: n.Say,
 	}
-	if n.shared() {
+	if n.Shared() {
 		recorded, err := engine.RecordedIssuers(ctx, n.DB)
 		if err == nil {
 			err = initca.Keep(n.Dir, recorded)
@@ -135,7 +136,7 @@ func (n *Node) makeCAs(ctx context.Context) error {
 		return err
 	}
 	n.made = made
-	if n.shared() {
+	if n.Shared() {
 		_, err = n.issuers(ctx)
 	}
 	return err
@@ -158,7 +159,7 @@ func (n *Node) makeFiles(ctx context.Context) error {
 		return err
 	}
 	made, err := n.Dir.MakeSeal(n.Rand)
-	if err == nil && n.shared() {
+	if err == nil && n.Shared() {
 		err = n.claim(ctx, made)
 	}
 	if err != nil {

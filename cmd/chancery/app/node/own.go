@@ -117,7 +117,7 @@ func (n *Node) Enroll(ctx context.Context, o Own, key crypto.Signer) ([][]byte, 
 	}
 	hash := sha256.Sum256(spki)
 	me := engine.Principal("self:" + n.Settings.Node)
-	d, err := n.Engine.Submit(ctx, engine.Submission{
+	d, err := n.submit(ctx, engine.Submission{
 		Source: engine.Self, Endpoint: o.Profile, Requester: me, Form: engine.PKCS10, Body: csr, Profile: o.Profile,
 		// The key is part of the identity: after a crash the same key file asks
 		// for the same certificate.
@@ -134,6 +134,35 @@ func (n *Node) Enroll(ctx context.Context, o Own, key crypto.Signer) ([][]byte, 
 		return nil, fmt.Errorf("the policy in use refuses it: %s", d.Detail)
 	}
 	return nil, errors.New("it waits for an officer; Chancery's own profiles must not")
+}
+
+// submit waits for another node to sign where this one has not the key.
+func (n *Node) submit(ctx context.Context, s engine.Submission) (engine.Disposition, error) {
+	const soon, late = time.Second, 5 * time.Second
+	for tries := 0; ; tries++ {
+		d, err := n.Engine.Submit(ctx, s)
+		wait := soon
+		switch d := d.(type) {
+		case engine.Pended:
+			r, err := n.Engine.Request(ctx, d.RequestID)
+			if err != nil || r.State == engine.Pending {
+				return d, err
+			}
+		default:
+			if !errors.Is(err, engine.ErrNoSigner) {
+				return d, err
+			}
+			wait = late
+		}
+		if tries%10 == 0 {
+			n.Log.WarnContext(ctx, "a certificate of this node's own waits for another node to sign it: this one has not the CA key", "profile", s.Profile, "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("no node signed it: %w", errors.Join(ctx.Err(), err))
+		case <-time.After(wait):
+		}
+	}
 }
 
 // NewKey makes a P-256 key.

@@ -91,7 +91,7 @@ func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 	f, err := native.New(c, native.Deps{
 		Engine: w.Engine, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
 		ManagementRoots: management, EnrollmentRoots: enrollment, CursorKey: cursors,
-		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure,
+		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes,
 	})
 	if err != nil {
 		return Mounts{}, err

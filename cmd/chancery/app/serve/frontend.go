@@ -13,6 +13,7 @@ import (
 
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
+	"chancery/frontends/native"
 	"chancery/store"
 )
 
@@ -46,6 +47,7 @@ type World struct {
 	Apply    func(ctx context.Context, a engine.Actor, doc []byte) (version string, changes []string, err error)
 	Applying sync.Locker // held by whoever compares the version in use and then calls Apply
 	Exposure func() []string
+	Nodes    native.Nodes
 }
 
 // Mounts are what a frontend answers. A key that ends in a slash is the beginning

@@ -63,8 +63,8 @@ func (s *Server) unready(ctx context.Context) []string {
 	}
 	var why []string
 	for _, a := range all {
-		if !a.CanSign {
-			why = append(why, "authority "+a.Name+" has no key on this node")
+		if signs, err := s.node.Engine.Signable(ctx, a.KeyID); !signs || err != nil {
+			why = append(why, "no node that runs has the key of authority "+a.Name)
 			continue
 		}
 		if a.CRL == nil || s.node.Now().After(a.CRL.NextUpdate) {

@@ -28,6 +28,51 @@ func (s *Server) Apply(ctx context.Context, a engine.Actor, doc []byte) (version
 	return s.use(ctx, a.Person, doc)
 }
 
+// hangUp is what SIGHUP asks for: to read policy.yaml again. Where several nodes
+// share the store that file decides nothing, and what is wrong with it is said.
+func (s *Server) hangUp(ctx context.Context) {
+	if s.node.Shared() {
+		s.node.Log.WarnContext(ctx, "SIGHUP changes no policy where several nodes share the store: use chancery apply")
+		s.member.compare(ctx)
+		return
+	}
+	if _, _, err := s.Reload(ctx, "SIGHUP"); err != nil {
+		s.node.Log.ErrorContext(ctx, "the policy was not changed", "err", err)
+	}
+}
+
+// takeOver makes modules and frontends for the policy in force, which another
+// node put there, and swaps them in. On an error everything stays as it was.
+func (s *Server) takeOver(ctx context.Context) error {
+	s.applying.Lock() // nobody may be between comparing the version in use and applying
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, version, err := s.node.InForce(ctx)
+	if err != nil || p == nil {
+		return err
+	}
+	g, err := s.generate(*p)
+	if err != nil {
+		return err
+	}
+	if _, err := s.node.Adopt(*p); err != nil {
+		return err
+	}
+	s.begin(ctx, g, version, "another node")
+	return nil
+}
+
+// begin lets a generation take the place of the one before.
+func (s *Server) begin(ctx context.Context, g *generation, version, by string, changes ...string) {
+	s.enter(g)
+	s.workers.start(s.base, append(g.run, s.node.Engine.Run))
+	s.node.Log.InfoContext(ctx, "policy", "version", version, "by", by, "changes", fmt.Sprint(changes))
+	for _, warning := range g.open {
+		s.node.Log.WarnContext(ctx, warning)
+	}
+}
+
 // use makes modules and frontends for a policy, and when all of them could be
 // made, swaps them in. Requests under way end with the frontends and the policy
 // that they began with. The policy is the document, which then becomes
@@ -50,12 +95,7 @@ func (s *Server) use(ctx context.Context, by string, doc []byte) (version string
 	if version, err = s.node.Use(ctx, p, by); err != nil {
 		return "", nil, err
 	}
-	s.enter(g)
-	s.workers.start(s.base, append(g.run, s.node.Engine.Run))
-	s.node.Log.InfoContext(ctx, "policy", "version", version, "by", by, "changes", fmt.Sprint(changes))
-	for _, warning := range g.open {
-		s.node.Log.WarnContext(ctx, warning)
-	}
+	s.begin(ctx, g, version, by, changes...)
 	if doc != nil {
 		if err := datadir.Write(s.node.Dir.Policy(), doc, 0o600); err != nil {
 			return "", nil, fmt.Errorf("the policy is in force, but not after the next start: %w", err)

@@ -31,6 +31,7 @@ type Server struct {
 	metrics   http.Handler
 	tls       *ownTLS
 	access    []*access.Access
+	member    *member
 
 	mu       sync.Mutex // of changes: one policy at a time
 	applying sync.Mutex // of administrators' changes, from looking at the version in use on
@@ -93,13 +94,14 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	}
 	own := ownNames(n, l.https, l.admin)
 	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: certifiable(n, own)}}
+	s.member = &member{s: s, started: n.Now().UTC()}
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
 	}
 	s.world = World{
 		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
-		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure,
+		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure, Nodes: s.member,
 	}
 	if u := n.Settings.PublicURL.HTTPS; u != "" {
 		s.world.HTTPS = u
@@ -127,6 +129,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	s.workers.start(work, append(g.run, s.node.Engine.Run))
 	var own sync.WaitGroup
 	own.Go(func() { s.tls.run(work) })
+	own.Go(func() { s.scrub(work) })
 
 	servers, failed, err := s.answer(l)
 	if err != nil {
@@ -136,6 +139,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 		return err
 	}
 	addresses := datadir.Addresses{HTTPS: l.https.Addr().String(), HTTP: l.http.Addr().String(), Admin: l.admin.Addr().String(), PID: os.Getpid()}
+	s.join(work, addresses, &own)
 	s.settle(ctx)
 	err = errors.Join(s.node.Dir.WriteServing(addresses), ready(addresses))
 	for _, warning := range g.open {
@@ -151,9 +155,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 			return errors.Join(err, removeServing(s.node.Dir))
 		case err = <-failed:
 		case <-hup:
-			if _, _, err := s.Reload(work, "SIGHUP"); err != nil {
-				s.node.Log.ErrorContext(ctx, "the policy was not changed", "err", err)
-			}
+			s.hangUp(work)
 		}
 	}
 	err = errors.Join(err, s.stop(servers))
@@ -161,6 +163,17 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	s.workers.end()
 	own.Wait()
 	return err
+}
+
+// join begins to be one of the nodes that share the store, if there are others.
+func (s *Server) join(ctx context.Context, at datadir.Addresses, own *sync.WaitGroup) {
+	s.member.listens(at)
+	if !s.node.Shared() {
+		return
+	}
+	s.member.compare(ctx)
+	s.member.say(ctx)
+	own.Go(func() { s.member.run(ctx) })
 }
 
 // settle waits a moment for what the engine does at its start, so that a server
