@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"chancery/interop/live"
+	"chancery/store/postgres/pgtest"
 )
 
 // The binaries under test, built once.
@@ -41,5 +42,5 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return pgtest.Run(m)
 }
