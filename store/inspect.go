@@ -93,7 +93,7 @@ func (i *Inspector) Step(ctx context.Context, db DB, most int) (found []Finding,
 		at, err = i.look(tx, p, next, most, &found, &seen)
 		return err
 	}
-	if err := unharmed(func() error { return db.View(ctx, read) }); err != nil {
+	if err := Guard(func() error { return db.View(ctx, read) }); err != nil {
 		if !errors.Is(err, ErrCorrupt) {
 			return nil, 0, false, err
 		}
@@ -110,9 +110,9 @@ func (i *Inspector) Step(ctx context.Context, db DB, most int) (found []Finding,
 	return found, seen, at.Table == "", nil
 }
 
-// unharmed makes an ErrCorrupt of the panics by which a database says that its
+// Guard makes an ErrCorrupt of the panics by which a database says that its
 // pages make no sense, and of reading memory behind the end of its file.
-func unharmed(fn func() error) (err error) {
+func Guard(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {

@@ -48,11 +48,6 @@ func Compact(ctx context.Context, path string, progress func(done, of int)) (c C
 		return c, err
 	}
 	c.Before = info.Size()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s is damaged: restore it from a backup: %v", path, p)
-		}
-	}()
 	src, err := openFile(path)
 	if err != nil {
 		return c, err
@@ -62,7 +57,10 @@ func Compact(ctx context.Context, path string, progress func(done, of int)) (c C
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) { // of a Compact that was killed
 		return c, err
 	}
-	c.Documents, err = compactTo(ctx, src, temp, progress)
+	err = store.Guard(func() (err error) {
+		c.Documents, err = compactTo(ctx, src, temp, progress)
+		return err
+	})
 	if err == nil {
 		err = sameOwner(temp, info) // an administrator may do this for the server's user
 	}
