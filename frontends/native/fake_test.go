@@ -40,6 +40,8 @@ type fake struct {
 	filters   []any
 	next      string
 	owner     engine.Principal // of requestID
+
+	quarantine *engine.Quarantine
 }
 
 func (f *fake) called(name string) error {
@@ -209,6 +211,18 @@ func (f *fake) Health(context.Context) (*engine.Health, error) {
 
 func (f *fake) ReplayDeliveries(_ context.Context, _ engine.Actor, exit string) (int, error) {
 	return 3, f.called("ReplayDeliveries " + exit)
+}
+
+func (f *fake) Quarantine(context.Context) (*engine.Quarantine, error) {
+	return f.quarantine, f.called("Quarantine")
+}
+
+func (f *fake) Unread(*engine.Quarantine) map[string]string {
+	return map[string]string{"ab12": "main"}
+}
+
+func (f *fake) Release(_ context.Context, a engine.Actor) error {
+	return f.called("Release " + a.Person)
 }
 
 func (f *fake) PolicyDocument() ([]byte, string, error) {

@@ -86,6 +86,7 @@ type Engine interface {
 	Identities
 	Catalogue
 	Operations
+	Restores
 }
 
 // Deps are what a Frontend is made of. Those that may be left out say so.
@@ -118,6 +119,10 @@ type Deps struct {
 	// Exposure returns what people should know about who can enroll from where,
 	// one sentence each. May be nil.
 	Exposure func() []string
+
+	// Backup makes a backup of all records and says how large it is. The caller
+	// closes it. Nil: this server makes none.
+	Backup func(ctx context.Context, a engine.Actor) (io.ReadCloser, int64, error)
 
 	// CursorKey keys the cursors of lists. Nodes that share it understand each
 	// other's. Nil: a random one, and cursors end with the process.

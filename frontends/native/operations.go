@@ -100,6 +100,7 @@ type statusView struct {
 	Founder     *founderView         `json:"founder,omitempty"`
 	Authorities []authorityView      `json:"authorities"`
 	Exposure    []string             `json:"exposure"`
+	Quarantine  *quarantineView      `json:"quarantine,omitempty"`
 	Nodes       []nodeView           `json:"nodes"`
 }
 
@@ -129,6 +130,9 @@ func (f *Frontend) status(w http.ResponseWriter, r *http.Request, _ *caller) err
 		v.Authorities = append(v.Authorities, viewAuthority(a))
 	}
 	if v.Nodes, err = f.nodesView(ctx, all, h.Policy); err != nil {
+		return err
+	}
+	if v.Quarantine, err = f.quarantine(ctx); err != nil {
 		return err
 	}
 	if f.d.Exposure != nil {

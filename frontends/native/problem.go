@@ -86,6 +86,9 @@ var refusals = []struct {
 	{engine.ErrExpired, http.StatusConflict, "expired", ""},
 	{engine.ErrBadCursor, http.StatusBadRequest, "bad-cursor", ""},
 	{engine.ErrBadReason, http.StatusBadRequest, "bad-reason", ""},
+	{engine.ErrQuarantine, http.StatusConflict, "quarantine", ""},
+	{engine.ErrHalfRestored, http.StatusConflict, "quarantine", ""},
+	{engine.ErrNoQuarantine, http.StatusConflict, "no-quarantine", ""},
 	{engine.ErrBadInput, http.StatusBadRequest, "bad-input", ""},
 }
 

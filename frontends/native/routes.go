@@ -68,6 +68,8 @@ func (f *Frontend) adminRoutes() []route {
 		{"GET", "/policy", anyRole, f.policy},
 		{"POST", "/policy", admins, f.apply},
 		{"POST", "/exits/{name}/replay", replayer, f.replay},
+		{"POST", "/backup", replayer, f.backup},
+		{"POST", "/quarantine/release", admins, f.release},
 		{"GET", "/nodes", anyRole, f.nodes},
 		{"POST", "/nodes/{name}/approve", admins, f.approveNode},
 	}

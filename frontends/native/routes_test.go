@@ -46,6 +46,8 @@ var matrix = map[string]string{
 	"GET /policy":                        "auditor officer admin operator",
 	"POST /policy":                       "admin",
 	"POST /exits/{name}/replay":          "admin operator",
+	"POST /backup":                       "admin operator",
+	"POST /quarantine/release":           "admin",
 	"GET /nodes":                         "auditor officer admin operator",
 	"POST /nodes/{name}/approve":         "admin",
 }

@@ -123,6 +123,7 @@ type Status struct {
 	Founder     *Founder             `json:"founder"`
 	Authorities []Authority          `json:"authorities"`
 	Exposure    []string             `json:"exposure"` // who can enroll from where
+	Quarantine  *Quarantine          `json:"quarantine"`
 	Nodes       []Node               `json:"nodes"`
 }
 
