@@ -220,3 +220,21 @@ func (c *Checker) list(tx store.Tx, keyID string) (*listed, error) {
 }
 
 func textOf(serial *big.Int) string { return serialText(serial.Bytes()) }
+
+// Serving lists the nodes that serve from a database which others may share, by
+// what they said a moment ago.
+func Serving(ctx context.Context, db store.DB, now time.Time) (live []*Node, err error) {
+	err = db.View(ctx, func(tx store.Tx) error {
+		live = nil
+		for n, err := range nodes.All(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			if n.Live(now) {
+				live = append(live, n)
+			}
+		}
+		return nil
+	})
+	return live, err
+}

@@ -21,6 +21,7 @@ import (
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/cmd/chancery/app/serve"
+	"chancery/cmd/chancery/app/storage"
 	"chancery/modules"
 	"chancery/store"
 )
@@ -101,6 +102,7 @@ for an officer.`,
 		return &cli.ExitError{Code: 2, Message: fmt.Sprintf("chancery: %v; see: %s --help", err, c.CommandPath())}
 	})
 	root.AddCommand(a.serve(), a.init(), a.config(), a.version(), a.root())
+	root.AddCommand(storage.Command(storage.Options{Schemas: node.Schemas(a.tables()), Env: os.Getenv, Now: time.Now}))
 	root.AddCommand(cli.NodeGroup(os.Getenv, a.join()))
 	root.AddCommand(cli.Commands(os.Getenv)...)
 	return root, nil
@@ -148,14 +150,18 @@ func (a *app) document() (config.Open, error) {
 	}, nil
 }
 
+// tables are those of all frontends.
+func (a *app) tables() (all []store.Schema) {
+	for _, f := range a.frontends {
+		all = append(all, f.Tables...)
+	}
+	return all
+}
+
 // options are what a node is made of. Say goes to w.
 func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Options {
-	var tables []store.Schema
-	for _, f := range a.frontends {
-		tables = append(tables, f.Tables...)
-	}
 	return node.Options{
-		Dir: datadir.Dir(dir), File: file, Domain: domain, Extra: a.With.With, Tables: tables, Open: a.open,
+		Dir: datadir.Dir(dir), File: file, Domain: domain, Extra: a.With.With, Tables: a.tables(), Open: a.open,
 		Built: a.built, Version: a.Version, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
 		Fatal: func(err error) {
 			fmt.Fprintln(stderr, "chancery: the disk refused a write, so what it holds is not known:", err)
