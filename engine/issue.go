@@ -18,8 +18,13 @@ import (
 // nobody waits for it, and its serial is listed as revoked.
 const abandonAfter = 15 * time.Minute
 
-// handedRetry is when to ask again for what another node signs.
-const handedRetry = 2 * time.Second
+// What another node signs is waited for so long, looking so often; after that the
+// client is told when to ask again.
+const (
+	handedWait  = 4 * time.Second
+	handedLook  = 100 * time.Millisecond
+	handedRetry = 2 * time.Second
+)
 
 // issue signs the stored bytes of a decided request, and no others, and commits
 // the certificate with the events that exits are told. After a crash it signs
@@ -28,7 +33,7 @@ const handedRetry = 2 * time.Second
 func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition, error) {
 	is := e.issuers[r.Cert.Issuer]
 	if is == nil || is.Key == nil {
-		return Pended{r.ID, handedRetry}, nil // another node holds the key; Run there goes on
+		return e.awaitOther(ctx, r)
 	}
 	if err := e.loadTBS(ctx, r); err != nil {
 		return nil, err
@@ -44,6 +49,24 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 	}
 	e.fault("certificate-committed")
 	return e.issued(r, der), nil
+}
+
+// awaitOther waits a moment for a node that has the CA key, and whose Run signs
+// what this one decided, so that few clients have to ask again.
+func (e *Engine) awaitOther(ctx context.Context, r *Request) (Disposition, error) {
+	look := time.NewTicker(handedLook)
+	defer look.Stop()
+	for range handedWait / handedLook {
+		<-look.C
+		now, err := e.Request(ctx, r.ID)
+		if err != nil {
+			return nil, err
+		}
+		if now.State != Issuing {
+			return e.disposition(ctx, now)
+		}
+	}
+	return Pended{r.ID, handedRetry}, nil
 }
 
 // loadTBS reads the bytes that the decision committed to be signed, unless this

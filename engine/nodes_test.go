@@ -90,17 +90,35 @@ func TestNodeWithoutTheKeyHandsOver(t *testing.T) {
 	}
 	p := &resumer{after: map[State]string{}, states: []State{Issuing}}
 	p.pass(t.Context(), w.Engine, staleAfter)
-	if d, _ := w.Submit(t.Context(), w.submission("2", newKey(t), "b.test")); d != nil {
-		if _, ok := d.(Issued); ok {
-			t.Fatal("signed without a key")
-		}
-	}
-	is.Key = key
-	p.pass(t.Context(), w.Engine, staleAfter) // not stale, but handed
 	id := d.(Pended).RequestID
+	if r, err := w.Request(t.Context(), id); err != nil || r.State != Issuing {
+		t.Fatalf("without a key: %v %v", r.State, err)
+	}
+
+	// The other node, on the same records, signs while a client waits here.
+	waits := make(chan Disposition, 1)
+	go func() {
+		d, _ := w.Retrieve(context.Background(), id, "key:tester")
+		waits <- d
+	}()
+	conf := w.conf
+	conf.Issuers = slices.Clone(conf.Issuers)
+	conf.Issuers[0].Key = key
+	other, err := New(t.Context(), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Adopt(w.setup); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(t.Context(), other, staleAfter) // not stale, but handed over
 	if r, err := w.Request(t.Context(), id); err != nil || r.State != StateIssued {
 		t.Errorf("handed over and not signed: %v %v", r.State, err)
 	}
+	if d, ok := (<-waits).(Issued); !ok {
+		t.Errorf("who waited got %#v", d)
+	}
+	is.Key = key
 	w.advanceClock(staleAfter)
 	(&resumer{after: map[State]string{}, states: []State{Received}}).pass(t.Context(), w.Engine, staleAfter)
 	all, _, err := w.Requests(t.Context(), RequestFilter{State: Received})
@@ -159,8 +177,9 @@ func TestJoin(t *testing.T) {
 	if err != nil || string(j.Answer) != "for key" {
 		t.Errorf("%+v %v", j, err)
 	}
-	if list, _, err := w.Audit(ctx, "", 1); err != nil || list[0].Act != "approve-node" || list[0].Detail != print {
-		t.Errorf("%+v %v", list, err)
+	list, _, err := w.Audit(ctx, "", 10)
+	if err != nil || !slices.ContainsFunc(list, func(a *AuditEntry) bool { return a.Act == "approve-node" && a.Object == "n2" && a.Detail == print }) {
+		t.Errorf("not audited: %+v %v", list, err)
 	}
 	w.advanceClock(JoinLife + time.Second)
 	w.forgetNodes(ctx)

@@ -46,7 +46,7 @@ func (e *Engine) runSigning(ctx context.Context) {
 	}
 	often := 5 * time.Second
 	if !e.sole() {
-		often = time.Second // somebody waits for what a node without the key decided
+		often = 500 * time.Millisecond // somebody waits for what a node without the key decided
 	}
 	e.runResumer(ctx, often, Issuing)
 }
