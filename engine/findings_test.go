@@ -49,6 +49,7 @@ func TestRunActsOnVotes(t *testing.T) {
 	if err := w.Thaw(t.Context(), admin, "all"); err != nil {
 		t.Fatal(err)
 	}
+	w.advanceClock(staleAfter) // before that, another node may be at it
 	w.runUntil("it is issued", func() bool {
 		r, err := w.Request(context.Background(), id)
 		return err == nil && r.State == StateIssued

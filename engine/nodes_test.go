@@ -167,6 +167,7 @@ func TestJoin(t *testing.T) {
 	if err := AskToJoin(ctx, w.db, mine); err != nil {
 		t.Fatal(err)
 	}
+	w.advanceClock(time.Second) // after the policy, as the audit tells it
 	if err := w.ApproveJoin(ctx, admin, "n2", "  "+print[:4]+print[5:], seal); err != nil {
 		t.Fatal(err)
 	}

@@ -61,18 +61,17 @@ const (
 	gatherTime = 50 * time.Millisecond
 )
 
-// announce writes a delivery for every exit that wants the event, leased to this
-// process, into the transaction that makes the event true. The caller hands them
-// over once it committed.
+// announce writes a delivery for every exit that wants the event into the
+// transaction that makes the event true. It returns those that are leased to this
+// process; the caller hands them over once it committed.
 func (e *Engine) announce(tx store.Tx, set *setup, kind EventKind, r *Request, now time.Time) ([]*Delivery, error) {
 	id := e.newID()
 	var all []*Delivery
 	for _, exit := range set.wants[kind] {
-		d := &Delivery{Event: id, Kind: kind, At: now, Request: r.ID, Exit: exit, Due: now.Add(leaseTime)}
-		if err := deliveries.Insert(tx, d); err != nil {
+		d := &Delivery{Event: id, Kind: kind, At: now, Request: r.ID, Exit: exit}
+		if err := e.deliverTo(tx, d, &all); err != nil {
 			return nil, err
 		}
-		all = append(all, d)
 	}
 	return all, nil
 }
@@ -84,17 +83,28 @@ func (e *Engine) announceStatus(tx store.Tx, set *setup, c *Certificate, reason 
 	for _, exit := range set.wants[EventRevoked] {
 		d := &Delivery{
 			Event: id, Kind: EventRevoked, At: now, Request: c.Request,
-			Status: c.Status, Reason: reason, Exit: exit, Due: now.Add(leaseTime),
+			Status: c.Status, Reason: reason, Exit: exit,
 		}
 		if c.Imported != "" {
 			d.Request, d.Cert = "", c.CertID
 		}
-		if err := deliveries.Insert(tx, d); err != nil {
+		if err := e.deliverTo(tx, d, &all); err != nil {
 			return nil, err
 		}
-		all = append(all, d)
 	}
 	return all, nil
+}
+
+// deliverTo writes a delivery. It is leased to this process, and added to the
+// list, if the exit is told things here just now; otherwise it is due at once for
+// whoever looks first.
+func (e *Engine) deliverTo(tx store.Tx, d *Delivery, leased *[]*Delivery) error {
+	d.Due = d.At
+	if _, told := e.deliver.Load(d.Exit); told {
+		d.Due = d.At.Add(leaseTime)
+		*leased = append(*leased, d)
+	}
+	return deliveries.Insert(tx, d)
 }
 
 // hand gives committed deliveries to the exits' queues. One that is full finds

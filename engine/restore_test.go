@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"math/big"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +18,7 @@ import (
 
 	"chancery/store"
 	"chancery/store/archive"
-	"chancery/store/bolt"
+	"chancery/store/storetest/backends"
 )
 
 var restorer = Actor{Person: "rita", Roles: []Role{Admin}, Via: "test"}
@@ -39,9 +38,9 @@ func (w *world) backup() []byte {
 func (w *world) restore(file []byte) []Change {
 	w.t.Helper()
 	w.db.Close()
-	w.path = filepath.Join(w.t.TempDir(), "restored")
+	w.place = backends.New(w.t)
 	schemas := Schemas()
-	db, err := bolt.Open(w.path, bolt.Options{}, schemas...)
+	db, err := w.place.Open(w.conf.Log, schemas...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -11,23 +11,25 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
-	"path/filepath"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"chancery/engine/names"
-	"chancery/store/bolt"
+	"chancery/store/storetest/backends"
 )
+
+func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 
 // A world is an engine on a real store, with a clock that the test moves and an
 // exit that writes down what it is told.
 type world struct {
 	*Engine
 	t     testing.TB
-	path  string
-	db    *bolt.DB
+	place backends.Place
+	db    backends.DB
 	conf  Config
 	setup Setup
 	exit  *recorder
@@ -125,7 +127,7 @@ func newCA(t testing.TB, cn string, now time.Time, more ...func(*CASpec)) Issuer
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, path: filepath.Join(t.TempDir(), "db"), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), exit: &recorder{}}
+	w := &world{t: t, place: backends.New(t), clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), exit: &recorder{}}
 	main, mgmt := newCA(t, "Test CA", w.clock), newCA(t, "Test Management", w.clock)
 	mgmt.Authority = ManagementAuthority
 	w.conf = Config{
@@ -154,7 +156,7 @@ func (w *world) open() {
 	if w.db != nil {
 		w.db.Close()
 	}
-	db, err := bolt.Open(w.path, bolt.Options{Log: w.conf.Log}, Schemas()...)
+	db, err := w.place.Open(w.conf.Log, Schemas()...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,17 +18,19 @@ import (
 
 	"chancery/frontends/acme/internal/dnstest"
 	"chancery/store"
-	"chancery/store/bolt"
+	"chancery/store/storetest/backends"
 )
+
+func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 
 // A world is the real handler over TLS on a real store, with a network that the
 // test writes, a clock that it moves, and an engine that it can make say what it
 // wants.
 type world struct {
 	t      testing.TB
-	path   string
+	place  backends.Place
 	schema []store.Schema
-	db     *bolt.DB
+	db     backends.DB
 	config Config
 	deps   Deps
 	f      *Frontend
@@ -49,7 +51,7 @@ type world struct {
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{
-		t: t, path: filepath.Join(t.TempDir(), "db"), schema: Schemas(), dns: dnstest.Start(t), site: newSite(t),
+		t: t, place: backends.New(t), schema: append(Schemas(), store.Schemas()...), dns: dnstest.Start(t), site: newSite(t),
 		clock: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC), seen: map[string]bool{}, types: map[string]bool{},
 		config: Config{"default": {Profiles: []string{"web"}}},
 	}
@@ -82,7 +84,7 @@ func (w *world) open() {
 	if w.db != nil {
 		w.close()
 	}
-	db, err := bolt.Open(w.path, bolt.Options{}, w.schema...)
+	db, err := w.place.Open(nil, w.schema...)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -22,8 +22,10 @@ import (
 	"chancery/engine/names"
 	"chancery/frontends/native"
 	"chancery/frontends/native/client"
-	"chancery/store/bolt"
+	"chancery/store/storetest/backends"
 )
+
+func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 
 // A house is the frontend on a real engine on a real store, behind real TLS.
 type house struct {
@@ -101,7 +103,7 @@ func newHouse(t testing.TB) *house {
 	ctx := context.Background()
 	h := &house{t: t, now: time.Now()}
 	now := func() time.Time { return h.now }
-	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{Log: slog.New(slog.DiscardHandler)}, engine.Schemas()...)
+	db, err := backends.New(t).Open(slog.New(slog.DiscardHandler), engine.Schemas()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -193,7 +193,7 @@ func (c *Cluster) spawn(cmd *exec.Cmd) error {
 func (c *Cluster) ping() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.dsn("postgres"))
+	conn, err := pgx.Connect(ctx, c.Address("postgres"))
 	if err != nil {
 		return err
 	}
@@ -205,8 +205,8 @@ func (c *Cluster) logEnd() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-// dsn is an address of a database in the cluster.
-func (c *Cluster) dsn(database string) string {
+// Address is that of a database in the cluster.
+func (c *Cluster) Address(database string) string {
 	u := url.URL{Scheme: "postgres", Path: "/" + database}
 	u.RawQuery = url.Values{"host": {c.dir}, "user": {owner}, "sslmode": {"disable"}}.Encode()
 	return u.String()
@@ -226,7 +226,7 @@ func (c *Cluster) DSN(t testing.TB) string {
 			_ = c.Exec("postgres", "drop database if exists "+name+" with (force)")
 		}
 	})
-	return c.dsn(name)
+	return c.Address(name)
 }
 
 func (c *Cluster) running() bool {
@@ -239,7 +239,7 @@ func (c *Cluster) running() bool {
 func (c *Cluster) Exec(database, sql string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, c.dsn(database))
+	conn, err := pgx.Connect(ctx, c.Address(database))
 	if err != nil {
 		return err
 	}
