@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/store/scrub"
 )
 
 // Config is the endpoint's part of the policy document.
@@ -115,6 +116,9 @@ type Deps struct {
 
 	// Nodes are the processes that serve the same store. Nil: only this one.
 	Nodes Nodes
+
+	// Records says what reading everything stored found last. May be nil.
+	Records func(ctx context.Context) (scrub.Report, error)
 
 	// Exposure returns what people should know about who can enroll from where,
 	// one sentence each. May be nil.

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"chancery/engine"
+	"chancery/store/scrub"
 )
 
 func (f *Frontend) listFreezes(w http.ResponseWriter, r *http.Request, _ *caller) error {
@@ -100,6 +101,7 @@ type statusView struct {
 	Founder     *founderView         `json:"founder,omitempty"`
 	Authorities []authorityView      `json:"authorities"`
 	Exposure    []string             `json:"exposure"`
+	Records     *scrub.Report        `json:"records,omitempty"` // what reading everything stored found
 	Quarantine  *quarantineView      `json:"quarantine,omitempty"`
 	Nodes       []nodeView           `json:"nodes"`
 }
@@ -134,6 +136,13 @@ func (f *Frontend) status(w http.ResponseWriter, r *http.Request, _ *caller) err
 	}
 	if v.Quarantine, err = f.quarantine(ctx); err != nil {
 		return err
+	}
+	if f.d.Records != nil {
+		records, err := f.d.Records(ctx)
+		if err != nil {
+			return err
+		}
+		v.Records = &records
 	}
 	if f.d.Exposure != nil {
 		v.Exposure = f.d.Exposure()

@@ -123,6 +123,7 @@ type Status struct {
 	Founder     *Founder             `json:"founder"`
 	Authorities []Authority          `json:"authorities"`
 	Exposure    []string             `json:"exposure"` // who can enroll from where
+	Records     *Records             `json:"records"`  // nil from a server that does not say
 	Quarantine  *Quarantine          `json:"quarantine"`
 	Nodes       []Node               `json:"nodes"`
 }
@@ -178,6 +179,15 @@ func (c *Client) ApproveNode(ctx context.Context, name, fingerprint string) (sea
 type Founder struct {
 	Expires time.Time `json:"expires"`
 	Active  bool      `json:"active"`
+}
+
+// Records says what reading everything stored found last.
+type Records struct {
+	Began    time.Time `json:"began"` // the pass that is under way
+	Ended    time.Time `json:"ended"` // the last one that came to the end; zero: none yet
+	Rows     int       `json:"rows"`  // read in that one
+	Found    int       `json:"found"` // how much of it is damaged
+	Findings []string  `json:"findings"`
 }
 
 // Status asks how the CA is.
