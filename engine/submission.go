@@ -98,12 +98,15 @@ type Method string
 
 // All methods there are.
 const (
-	HTTP01     Method = "http-01"     // RFC 8555, Section 8.3
-	DNS01      Method = "dns-01"      // RFC 8555, Section 8.4
-	ByGrant    Method = "grant"       // the requester holds the grant in Ref
-	ClientCert Method = "client-cert" // the channel was authenticated by the certificate in Ref
-	ByVote     Method = "vote"        // an officer approved exactly this
-	BySelf     Method = "self"        // Chancery's own request
+	HTTP01       Method = "http-01"        // RFC 8555, Section 8.3
+	DNS01        Method = "dns-01"         // RFC 8555, Section 8.4
+	TLSALPN01    Method = "tls-alpn-01"    // RFC 8737
+	DNSAccount01 Method = "dns-account-01" // draft-ietf-acme-dns-account-label
+	DNSPersist01 Method = "dns-persist-01" // draft-ietf-acme-dns-persist
+	ByGrant      Method = "grant"          // the requester holds the grant in Ref
+	ClientCert   Method = "client-cert"    // the channel was authenticated by the certificate in Ref
+	ByVote       Method = "vote"           // an officer approved exactly this
+	BySelf       Method = "self"           // Chancery's own request
 )
 
 // A Proof is one fact that a frontend or the engine established.

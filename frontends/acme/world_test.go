@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"chancery/frontends/acme/internal/dnstest"
+	"chancery/engine/dns/dnstest"
 	"chancery/store"
 	"chancery/store/storetest/backends"
 )
@@ -62,7 +62,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.base = "https://" + w.https.Listener.Addr().String()
 	w.engine = newFakeEngine(t, w)
 	w.deps = Deps{
-		Requests: w.engine, Certificates: w.engine, Now: w.now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Requests: w.engine, Certificates: w.engine, Grants: w.engine, Now: w.now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 		NonceKey: make([]byte, 32), Node: "n1", BaseURL: w.base, Loopback: true,
 		Validation: Validation{HTTPPort: w.site.port, Resolvers: []string{w.dns.Addr}},
 	}
@@ -176,7 +176,7 @@ func (s *site) requests() []*http.Request {
 }
 
 // registered are the error types of RFC 8555, Section 9.7.4.
-const registered = " accountDoesNotExist alreadyRevoked badCSR badNonce badPublicKey badRevocationReason badSignatureAlgorithm caa compound connection dns externalAccountRequired incorrectResponse invalidContact malformed orderNotReady rateLimited rejectedIdentifier serverInternal tls unauthorized unsupportedContact unsupportedIdentifier userActionRequired "
+const registered = " accountDoesNotExist alreadyRevoked badCSR badNonce badPublicKey badRevocationReason badSignatureAlgorithm caa compound connection dns externalAccountRequired incorrectResponse invalidContact invalidProfile malformed orderNotReady rateLimited rejectedIdentifier serverInternal tls unauthorized unsupportedContact unsupportedIdentifier userActionRequired "
 
 // tail is what the catalogue wants of every answer.
 func (w *world) tail(method, url string, a *answer) {

@@ -37,7 +37,7 @@ func raw(t testing.TB, fn func(net.Conn)) func(context.Context, string, string) 
 	}
 }
 
-func TestXN006_HostileServers(t *testing.T) {
+func TestXN_006_HostileServers(t *testing.T) {
 	endless := func(head, again string) func(net.Conn) {
 		return func(c net.Conn) {
 			io.WriteString(c, head)
@@ -86,7 +86,7 @@ func TestXN006_HostileServers(t *testing.T) {
 }
 
 // Servers that stall take their time from nobody else, and end with the context.
-func TestXN006_SlowServers(t *testing.T) {
+func TestXN_006_SlowServers(t *testing.T) {
 	release := make(chan struct{})
 	stall := raw(t, func(c net.Conn) { io.WriteString(c, "HTTP/1.1 200 OK\r\n"); <-release })
 	defer close(release)
@@ -107,7 +107,7 @@ func TestXN006_SlowServers(t *testing.T) {
 	wait.Wait()
 }
 
-func TestXN007_NoEcho(t *testing.T) {
+func TestXN_007_NoEcho(t *testing.T) {
 	f := newFarm(t)
 	for _, body := range []string{"canary of the intranet", "<img onerror=canary>", "\x1b[31mcanary\r\n"} {
 		for _, status := range []int{200, 403, 500} {

@@ -1,5 +1,6 @@
 // Package validate asks the network whether an applicant controls a name: the
-// http-01 and dns-01 challenges of RFC 8555, Sections 8.3 and 8.4.
+// challenges of RFC 8555, Sections 8.3 and 8.4, of RFC 8737, both also for
+// addresses (RFC 8738), and of the drafts for dns-account-01 and dns-persist-01.
 //
 // The applicant chooses whom the server talks to, so everything here is written
 // against servers that lie, stall or flood, and against use of the server as a
@@ -10,13 +11,21 @@ package validate
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
+
+	"chancery/engine"
+	"chancery/engine/caa"
+	"chancery/engine/dns"
+	"chancery/engine/names"
 )
 
 // Deadline is how long one validation may take in all.
@@ -29,7 +38,10 @@ type Kind string
 const (
 	Connection        Kind = "connection"
 	DNS               Kind = "dns"
+	TLS               Kind = "tls"
 	IncorrectResponse Kind = "incorrectResponse"
+	Malformed         Kind = "malformed"    // a record that is meant for us cannot be read
+	Unauthorized      Kind = "unauthorized" // a record is for somebody else, or no longer good
 )
 
 // An Error says why a validation failed. Detail is short and printable, and
@@ -47,8 +59,8 @@ func failure(k Kind, format string, args ...any) error {
 
 // Config is how a Validator sees the network.
 type Config struct {
-	// HTTPPort is asked in place of port 80; 0 is 80.
-	HTTPPort int
+	// HTTPPort is asked in place of port 80, TLSPort in place of 443; 0 is these.
+	HTTPPort, TLSPort int
 
 	// Resolvers are DNS servers as host:port, asked in this order; none: the
 	// system's resolver.
@@ -64,69 +76,100 @@ type Config struct {
 	// Dial connects to an address; nil is the system's.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Rand makes the identifiers of DNS queries.
+	// Rand makes the identifiers of DNS queries. Required.
 	Rand io.Reader
 }
 
 // A Validator validates. It is safe for concurrent use.
 type Validator struct {
-	port     string
-	resolver resolver
-	admits   func(netip.Addr) bool
-	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-}
-
-// A resolver looks up what validation needs. Its errors are *Error.
-type resolver interface {
-	addresses(ctx context.Context, host string) ([]netip.Addr, error)
-	txt(ctx context.Context, name string) ([]string, error)
+	httpPort, tlsPort string
+	resolver          *dns.Client
+	admits            func(netip.Addr) bool
+	dial              func(ctx context.Context, network, addr string) (net.Conn, error)
+	busy              targets
 }
 
 // New makes a Validator.
 func New(c Config) (*Validator, error) {
-	v := &Validator{port: "80", dial: c.Dial}
-	if c.HTTPPort != 0 {
-		if c.HTTPPort < 0 || c.HTTPPort > 65535 {
-			return nil, fmt.Errorf("http_port %d is not a port", c.HTTPPort)
+	v := &Validator{httpPort: "80", tlsPort: "443", dial: c.Dial, admits: admission(c.Networks, c.Loopback)}
+	for key, p := range map[string]struct {
+		from int
+		to   *string
+	}{"http_port": {c.HTTPPort, &v.httpPort}, "tls_port": {c.TLSPort, &v.tlsPort}} {
+		if p.from < 0 || p.from > 65535 {
+			return nil, fmt.Errorf("%s %d is not a port", key, p.from)
 		}
-		v.port = strconv.Itoa(c.HTTPPort)
+		if p.from != 0 {
+			*p.to = strconv.Itoa(p.from)
+		}
 	}
 	if v.dial == nil {
-		v.dial = (&net.Dialer{}).DialContext
+		// No connection lives long enough to be kept alive.
+		v.dial = (&net.Dialer{KeepAlive: -1}).DialContext
 	}
-	v.admits = admission(c.Networks, c.Loopback)
-	if len(c.Resolvers) == 0 {
-		v.resolver = system{new(net.Resolver)}
-		return v, nil
-	}
-	for _, s := range c.Resolvers {
-		host, port, err := net.SplitHostPort(s)
-		if err != nil || host == "" || port == "" {
-			return nil, fmt.Errorf("resolver %q is not host:port, such as 192.0.2.53:53", s)
-		}
-	}
-	if c.Rand == nil {
-		return nil, errors.New("own resolvers need randomness")
-	}
-	v.resolver = &client{servers: c.Resolvers, dial: v.dial, rand: c.Rand}
-	return v, nil
+	var err error
+	v.resolver, err = dns.New(dns.Config{Servers: c.Resolvers, Dial: c.Dial, Rand: c.Rand})
+	return v, err
 }
 
-// system is the resolver of the operating system.
-type system struct{ r *net.Resolver }
+// CAA is where CAA records are looked up, by the same name servers.
+func (v *Validator) CAA() caa.Records { return v.resolver }
 
-func (s system) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	found, err := s.r.LookupNetIP(ctx, "ip", host)
-	if err != nil || len(found) == 0 {
-		return nil, failure(DNS, "no address found for %s", host)
-	}
-	return found, nil
+// A Challenge is what is to be validated.
+type Challenge struct {
+	Method engine.Method
+	Name   names.Name // DNS name, which may be a wildcard where the method is for it, or address
+	Token  string     // none for dns-persist-01
+
+	// Thumbprints are those of the account's keys in base64url (RFC 8555, Section
+	// 8.1). The first is of the key that accepted the challenge.
+	Thumbprints []string
+
+	Account string     // URL of the account
+	Persist Persistent // for dns-persist-01
+	Now     time.Time
 }
 
-func (s system) txt(ctx context.Context, name string) ([]string, error) {
-	found, err := s.r.LookupTXT(ctx, name+".")
-	if err != nil {
-		return nil, failure(DNS, "no TXT record found for %s", name)
+// Found is what a validation brought beside success.
+type Found struct {
+	Until time.Time // the proof is good no longer than this; zero: it says nothing
+}
+
+// Validate validates. The error is an *Error.
+func (v *Validator) Validate(ctx context.Context, c Challenge) (Found, error) {
+	if len(c.Thumbprints) == 0 || c.Name.Wildcard() != strings.HasPrefix(c.Name.Value, "*.") {
+		return Found{}, failure(Unauthorized, "the challenge cannot be validated")
 	}
-	return found, nil
+	host := strings.TrimPrefix(c.Name.Value, "*.")
+	authorization := c.Token + "." + c.Thumbprints[0]
+	digest := sha256.Sum256([]byte(authorization))
+	text := base64.RawURLEncoding.EncodeToString(digest[:])
+	switch {
+	case c.Method == engine.HTTP01 && !c.Name.Wildcard():
+		return Found{}, v.HTTP01(ctx, host, c.Token, authorization)
+	case c.Method == engine.TLSALPN01 && !c.Name.Wildcard():
+		return Found{}, v.TLSALPN01(ctx, c.Name, digest)
+	case c.Name.Type != names.DNS:
+		// RFC 8738, Section 7
+		return Found{}, failure(Malformed, "%s is not for addresses", c.Method)
+	case c.Method == engine.DNS01:
+		return Found{}, v.DNS01(ctx, host, text)
+	case c.Method == engine.DNSAccount01:
+		return Found{}, v.DNSAccount01(ctx, host, c.Account, text)
+	case c.Method == engine.DNSPersist01:
+		return v.DNSPersist01(ctx, c)
+	}
+	return Found{}, failure(Malformed, "%s is not for this name", c.Method)
+}
+
+// asFailure is what an error of the resolver is to the applicant. what says what
+// was looked up.
+func asFailure(err error, what, name string) error {
+	switch {
+	case errors.Is(err, dns.ErrChain):
+		return failure(DNS, "looking up %s of %s: too many aliases (CNAME)", what, name)
+	case errors.Is(err, dns.ErrName):
+		return failure(DNS, "%s is not a name that can be asked for", name)
+	}
+	return failure(DNS, "looking up %s of %s: the name servers gave no usable answer", what, name)
 }

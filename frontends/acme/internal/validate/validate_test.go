@@ -3,6 +3,7 @@ package validate
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 	"sync"
 	"testing"
 
-	"chancery/frontends/acme/internal/dnstest"
+	"chancery/engine/dns/dnstest"
 )
 
 const ka = "token.thumbprint"
@@ -100,9 +101,10 @@ func fails(t testing.TB, what string, err error, k Kind) {
 var private = []string{
 	"127.0.0.1", "127.8.8.8", "::1", "169.254.169.254", "fe80::1", "100.64.0.1", "0.0.0.0", "::", "0.1.2.3", "255.255.255.255", "224.0.0.1", "ff02::1", "240.0.0.1", "192.0.0.1",
 	"::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001::1", "fd00:ec2::254", "::ffff:169.254.169.254", "fec0::1",
+	"100.100.100.200", "192.0.0.192", "168.63.129.16", "fd20:ce::254", "::ffff:0:7f00:1", "2606:4700::5efe:7f00:1", "2606:4700::200:5efe:a9fe:a9fe", "64:ff9b::", "2002:e000:1::",
 }
 
-func TestXN001_SpecialAddresses(t *testing.T) {
+func TestXN_001_SpecialAddresses(t *testing.T) {
 	f := newFarm(t)
 	for _, a := range private {
 		f.dns.Clear("www.example.org")
@@ -132,6 +134,7 @@ func TestNetworks(t *testing.T) {
 		ok   bool
 	}{
 		{loop, "127.0.0.1", true}, {loop, "::1", true}, {loop, "169.254.169.254", false}, {loop, "64:ff9b::7f00:1", false}, {loop, "2002:7f00:1::", false},
+		{list, "64:ff9b::7f00:1", false}, {list, "64:ff9b::a01:101", true}, {list, "2002:a01:101::", true}, {list, "2002:808:808::", false}, {list, "2606:4700::1", true}, {list, "2606:4700::5efe:7f00:1", false}, {list, "::ffff:0:7f00:1", false},
 		{list, "10.1.1.1", true}, {list, "127.0.0.2", true}, {list, "127.0.0.1", false}, {list, "8.8.8.8", false}, {list, "::ffff:127.0.0.1", false}, {list, "::ffff:10.0.0.1", true}, {list, "::", false}, {list, "ff02::1", false},
 	} {
 		tt.f.dns.Clear("www.example.org")
@@ -154,7 +157,7 @@ func (f *farm) redirect(status int, location string) {
 	}
 }
 
-func TestXN002_RedirectToPrivate(t *testing.T) {
+func TestXN_002_RedirectToPrivate(t *testing.T) {
 	f := newFarm(t)
 	f.dns.A("inner.example.org", "127.0.0.1")
 	f.dns.A("meta.example.org", "169.254.169.254")
@@ -180,12 +183,12 @@ func TestXN002_RedirectToPrivate(t *testing.T) {
 	}
 }
 
-func TestXN003_RedirectTargets(t *testing.T) {
+func TestXN_003_RedirectTargets(t *testing.T) {
 	f := newFarm(t)
 	for _, to := range []string{
 		"http://www.example.org:22/x", "http://www.example.org:6379/", "http://www.example.org:8080/", "https://www.example.org:80/", "http://www.example.org:443/", "https://www.example.org:8443/",
 		"file:///etc/passwd", "gopher://www.example.org/", "ftp://www.example.org/", "javascript:alert(1)", "data:,x", "http://a:80@evil.example/", "http://user@www.example.org/", "http:///x", "http://", "http:www.example.org",
-		"http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/", "http://a b/", "http://www.example.org:/x", "http://www.example.org:99999/", "http://%00/", "", "http://" + strings.Repeat("a", 300) + ".example/", "http://exa\u00fcmple.org/", "/" + strings.Repeat("x", 3000),
+		"http://[fe80::1%25eth0]/", "http://[fe80::1%eth0]/", "http://a b/", "http://www.example.org:/x", "http://www.example.org:99999/", "http://%00/", "http://www.example.org/?a b", "http://www.example.org/?\u00fc", "", "http://" + strings.Repeat("a", 300) + ".example/", "http://exa\u00fcmple.org/", "/" + strings.Repeat("x", 3000),
 	} {
 		f.redirect(http.StatusFound, to)
 		f.dials()
@@ -200,16 +203,27 @@ func TestXN003_RedirectTargets(t *testing.T) {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
-	// XN-005: nobody's certificate matters; relative, with port, with fragment.
+}
+
+// Nobody's certificate matters; relative, with port, with fragment. None of ours
+// is sent, and the name is in SNI.
+func TestXN_005_RedirectToHTTPS(t *testing.T) {
+	f := newFarm(t)
+	var seen *tls.ConnectionState
 	for _, to := range []string{"https://other.example.org/x", "https://198.51.100.9/", "https://www.example.org:443/a?b=c", "http://other.example.org:80/", "//other.example.org/", "http://other.example.org/#x", "http://[2001:db8:1::5]/x"} {
 		f.redirect(http.StatusFound, to)
+		h := f.handle
+		f.handle = func(w http.ResponseWriter, r *http.Request) { seen = r.TLS; h(w, r) }
 		if err := f.fetch(); err != nil {
 			t.Errorf("%s: %v", to, err)
+		}
+		if https := strings.HasPrefix(to, "https"); https != (seen != nil) || https && (len(seen.PeerCertificates) != 0 || seen.Version < tls.VersionTLS12) {
+			t.Errorf("%s: %+v", to, seen)
 		}
 	}
 }
 
-func TestXN004_RedirectLoops(t *testing.T) {
+func TestXN_004_RedirectLoops(t *testing.T) {
 	f := newFarm(t)
 	n := 0
 	f.handle = func(w http.ResponseWriter, r *http.Request) {
@@ -246,7 +260,7 @@ func TestXN004_RedirectLoops(t *testing.T) {
 }
 
 // XN-026: open, closed and silent ports read the same.
-func TestXN026_CoarseErrors(t *testing.T) {
+func TestXN_026_CoarseErrors(t *testing.T) {
 	f := newFarm(t)
 	seen := map[string]bool{}
 	for _, dial := range []func(context.Context, string, string) (net.Conn, error){
@@ -255,11 +269,8 @@ func TestXN026_CoarseErrors(t *testing.T) {
 		raw(t, func(c net.Conn) { io.WriteString(c, "SSH-2.0-x\r\n") }),
 		raw(t, func(net.Conn) {}),
 	} {
-		old := f.v.dial
-		v := *f.v
-		v.dial = dial
-		v.resolver = &client{servers: []string{f.dns.Addr}, dial: old, rand: rand.Reader}
-		err := v.HTTP01(t.Context(), "www.example.org", "token", ka)
+		f.v.dial = dial // the resolver has its own
+		err := f.fetch()
 		fails(t, "closed", err, Connection)
 		seen[err.Error()] = true
 	}
@@ -268,7 +279,7 @@ func TestXN026_CoarseErrors(t *testing.T) {
 	}
 }
 
-func TestXN009_Rebinding(t *testing.T) {
+func TestXN_009_Rebinding(t *testing.T) {
 	f := newFarm(t)
 	n := 0
 	var mu sync.Mutex
@@ -286,7 +297,7 @@ func TestXN009_Rebinding(t *testing.T) {
 }
 
 // XN-010: each address counts for itself.
-func TestXN010_SeveralAddresses(t *testing.T) {
+func TestXN_010_SeveralAddresses(t *testing.T) {
 	f := newFarm(t)
 	f.dns.A("www.example.org", "127.0.0.1", "::1", "2001:db8:1::1", "198.51.100.1")
 	if err := f.fetch(); err != nil {
@@ -307,12 +318,20 @@ func TestXN010_SeveralAddresses(t *testing.T) {
 	if err := f.fetch(); err != nil {
 		t.Error(err)
 	}
+	// IPv6 goes first, whatever the order of the answer; then one of IPv4, once.
 	for i := range 20 {
-		f.dns.A("many.example.org", "2001:db8::"+strconv.Itoa(i+1))
+		f.dns.A("many.example.org", "198.51.100."+strconv.Itoa(i+1), "2001:db8::"+strconv.Itoa(i+1))
 	}
 	f.dials()
-	fails(t, "many", f.v.HTTP01(t.Context(), "many.example.org", "token", ka), Connection)
-	if d := f.dials(); len(d) != maxAddresses {
+	if err := f.v.HTTP01(t.Context(), "many.example.org", "token", ka); err != nil {
+		t.Error(err)
+	}
+	if d := fmt.Sprint(f.dials()); d != "[[2001:db8::1]:80 198.51.100.1:80]" {
+		t.Errorf("dialled %v", d)
+	}
+	f.dns.A("six.example.org", "2001:db8::1", "2001:db8::2", "2001:db8::3")
+	fails(t, "six", f.v.HTTP01(t.Context(), "six.example.org", "token", ka), Connection)
+	if d := f.dials(); len(d) != 2 {
 		t.Errorf("dialled %v", d)
 	}
 }

@@ -79,6 +79,14 @@ func (s *Server) CNAME(name, target string) {
 	s.add(name, &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(target + ".")})
 }
 
+// CAA adds a property of RFC 8659 to a name.
+func (s *Server) CAA(name string, flags byte, tag, value string) {
+	s.add(name, &dnsmessage.UnknownResource{Type: TypeCAA, Data: append([]byte{flags, byte(len(tag))}, tag+value...)})
+}
+
+// TypeCAA is the number of the CAA record, which dnsmessage does not know.
+const TypeCAA dnsmessage.Type = 257
+
 // Clear forgets a name.
 func (s *Server) Clear(name string) {
 	s.mu.Lock()
@@ -136,7 +144,7 @@ func (s *Server) reply(query []byte, tcp bool) []byte {
 	if m.ID == 0 {
 		m.ID = h.ID
 	}
-	m.Response = true
+	m.Response, m.RecursionAvailable = true, true
 	out, err := m.Pack()
 	if err != nil {
 		return nil
@@ -158,7 +166,7 @@ func (s *Server) Records(q dnsmessage.Question, _ bool) *dnsmessage.Message {
 	name := q.Name
 	for range 20 {
 		found, ok := s.records[strings.ToLower(strings.TrimSuffix(name.String(), "."))]
-		if !ok && q.Type != dnsmessage.TypeTXT {
+		if !ok && (q.Type == dnsmessage.TypeA || q.Type == dnsmessage.TypeAAAA) {
 			found = s.records["*"]
 		}
 		next := ""
@@ -169,7 +177,7 @@ func (s *Server) Records(q dnsmessage.Question, _ bool) *dnsmessage.Message {
 			}
 			if alias || kind(r) == q.Type {
 				m.Answers = append(m.Answers, dnsmessage.Resource{
-					Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, Type: kind(r)}, Body: r,
+					Header: dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, Type: kind(r), TTL: 300}, Body: r,
 				})
 			}
 		}
@@ -182,7 +190,9 @@ func (s *Server) Records(q dnsmessage.Question, _ bool) *dnsmessage.Message {
 }
 
 func kind(r dnsmessage.ResourceBody) dnsmessage.Type {
-	switch r.(type) {
+	switch r := r.(type) {
+	case *dnsmessage.UnknownResource:
+		return r.Type
 	case *dnsmessage.AResource:
 		return dnsmessage.TypeA
 	case *dnsmessage.AAAAResource:
