@@ -161,11 +161,29 @@ func (o *connection) statusText(s *client.Status, grants []client.Grant) string 
 	if s.Parked > 0 {
 		fmt.Fprintf(&b, "%s could not be told to an exit, and needs an operator: see the log.\n", count(s.Parked, "event", "events"))
 	}
+	b.WriteString(recordsText(s.Records))
 	b.WriteString(or(freezesText(s.Frozen), "Nothing is frozen.\n"))
 	for _, e := range s.Exposure {
 		fmt.Fprintln(&b, plain(e))
 	}
 	return b.String()
+}
+
+// recordsText says whether the records are whole.
+func recordsText(r *client.Records) string {
+	switch {
+	case r == nil:
+		return ""
+	case r.Found > 0:
+		text := fmt.Sprintf("DAMAGED: %d of the records. Keep the backups that there are, and see: chancery store check\n", r.Found)
+		for _, f := range r.Findings {
+			text += "  " + plain(f) + "\n"
+		}
+		return text
+	case r.Ended.IsZero():
+		return "The records have not been read through yet.\n"
+	}
+	return fmt.Sprintf("The records were last read through %s, and nothing is damaged.\n", when(r.Ended))
 }
 
 func yes(b bool) string {

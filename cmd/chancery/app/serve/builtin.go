@@ -16,6 +16,7 @@ import (
 	"chancery/frontends/access"
 	"chancery/frontends/acme"
 	"chancery/frontends/native"
+	"chancery/store/scrub"
 )
 
 // Builtin are the protocols of Chancery's own.
@@ -92,6 +93,7 @@ func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 		Engine: w.Engine, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
 		ManagementRoots: management, EnrollmentRoots: enrollment, CursorKey: cursors,
 		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes,
+		Records: func(ctx context.Context) (scrub.Report, error) { return scrub.Last(ctx, n.DB) },
 	})
 	if err != nil {
 		return Mounts{}, err
