@@ -102,37 +102,46 @@ func explain(err error) error {
 	return fmt.Errorf("connecting to the database: %w", err)
 }
 
+// settings are what a server says of itself.
+type settings struct {
+	version                                   int
+	fsync, pages, commit, encoding, isolation string
+	standby                                   bool
+}
+
 // inspect refuses a server that would lose what it has acknowledged, or cannot
 // do what we need, and says which server it is.
-func inspect(ctx context.Context, conn *pgx.Conn, allowUnsafe bool) (server, error) {
-	var s server
-	var version int
-	var fsync, pages, commit, encoding, isolation string
-	var standby bool
+func inspect(ctx context.Context, conn *pgx.Conn, allowUnsafe bool) (is server, err error) {
+	var s settings
 	if err := conn.QueryRow(ctx, `select current_setting('server_version_num')::int, current_setting('fsync'),
 		current_setting('full_page_writes'), current_setting('synchronous_commit'), current_setting('server_encoding'),
 		current_setting('default_transaction_isolation'), pg_is_in_recovery(),
 		(select system_identifier::text from pg_control_system()), pg_postmaster_start_time()::text`,
-	).Scan(&version, &fsync, &pages, &commit, &encoding, &isolation, &standby, &s.system, &s.started); err != nil {
-		return s, fmt.Errorf("asking the database server for its settings: %w", err)
+	).Scan(&s.version, &s.fsync, &s.pages, &s.commit, &s.encoding, &s.isolation, &s.standby, &is.system, &is.started); err != nil {
+		return is, fmt.Errorf("asking the database server for its settings: %w", err)
 	}
+	return is, s.check(allowUnsafe)
+}
+
+// check says what is wrong, and what to do about it.
+func (s *settings) check(allowUnsafe bool) error {
 	switch {
-	case version < oldest:
-		return s, refused("it is PostgreSQL %d: upgrade it to %d or newer", version/10000, oldest/10000)
-	case standby:
-		return s, refused("it is a standby, which cannot be written: name the primary, or all servers (host=a,b), in the dsn")
-	case fsync != "on":
-		return s, refused("fsync=%s: a crash of the machine would destroy the database. Set fsync = on in postgresql.conf and reload", fsync)
-	case pages != "on":
-		return s, refused("full_page_writes=%s: a crash of the machine would leave torn pages. Set full_page_writes = on in postgresql.conf and reload", pages)
-	case commit == "off" && !allowUnsafe:
-		return s, refused("synchronous_commit=off: a crash of the server would lose certificates and revocations that were acknowledged. Set synchronous_commit = on (for the server, or by ALTER DATABASE or ALTER ROLE), or accept it: store.postgres.durability: %q", UnsafeWords)
-	case encoding != "UTF8":
-		return s, refused("the database has the encoding %s: make one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0", encoding)
-	case isolation != "serializable":
-		return s, refused("something between here and it drops settings of the session: connect to it directly, or by a pooler in session mode that passes startup parameters")
+	case s.version < oldest:
+		return refused("it is PostgreSQL %d: upgrade it to %d or newer", s.version/10000, oldest/10000)
+	case s.standby:
+		return refused("it is a standby, which cannot be written: name the primary, or all servers (host=a,b), in the dsn")
+	case s.fsync != "on":
+		return refused("fsync=%s: a crash of the machine would destroy the database. Set fsync = on in postgresql.conf and reload", s.fsync)
+	case s.pages != "on":
+		return refused("full_page_writes=%s: a crash of the machine would leave torn pages. Set full_page_writes = on in postgresql.conf and reload", s.pages)
+	case s.commit == "off" && !allowUnsafe:
+		return refused("synchronous_commit=off: a crash of the server would lose certificates and revocations that were acknowledged. Set synchronous_commit = on (for the server, or by ALTER DATABASE or ALTER ROLE), or accept it: store.postgres.durability: %q", UnsafeWords)
+	case s.encoding != "UTF8":
+		return refused("the database has the encoding %s: make one with: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0", s.encoding)
+	case s.isolation != "serializable":
+		return refused("something between here and it drops settings of the session: connect to it directly, or by a pooler in session mode that passes startup parameters")
 	}
-	return s, nil
+	return nil
 }
 
 // UnsafeWords are the words by which an administrator accepts that a crash of

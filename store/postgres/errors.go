@@ -20,6 +20,7 @@ const (
 	readOnlyTransaction  = "25006"
 	unknownStatement     = "26000" // a pooler gave us another session
 	planChanged          = "0A000" // somebody changed the tables
+	queryCanceled        = "57014" // statement_timeout
 	tooManyConnections   = "53300"
 	invalidParameter     = "22023"
 )

@@ -153,7 +153,9 @@ func TestBlackHole(t *testing.T) {
 	p.Hole(true)
 	defer p.Hole(false)
 	for name, fn := range map[string]func(context.Context) error{
-		"blind":      func(ctx context.Context) error { return db.Update(ctx, func(tx store.Tx) error { return tx.Put(raw, "b", nil) }) },
+		"blind": func(ctx context.Context) error {
+			return db.Update(ctx, func(tx store.Tx) error { return tx.Put(raw, "b", nil) })
+		},
 		"with reads": func(ctx context.Context) error { _, err := increment(ctx, db, "c"); return err },
 		"View": func(ctx context.Context) error {
 			return db.View(ctx, func(tx store.Tx) error { _, err := tx.Get(raw, "a"); return err })

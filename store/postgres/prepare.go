@@ -74,7 +74,8 @@ func (d *DB) prepare(ctx context.Context, conf *pgxpool.Config, schemas []store.
 			}
 		}
 	}
-	return nil
+	_, err = conn.Exec(ctx, "select pg_advisory_unlock_all()") // the end of a session comes a little after Close
+	return err
 }
 
 // lock takes an advisory lock for the life of the connection. It gives up after
@@ -232,12 +233,10 @@ func fits(st *tableState, s store.Schema) error {
 // join has a connection share the tables. It refuses when another process has
 // changed them since Open.
 func (d *DB) join(ctx context.Context, conn *pgx.Conn, schemas []store.Schema) error {
-	var ok bool
-	if err := conn.QueryRow(ctx, "select pg_try_advisory_lock_shared("+lockUse+")", d.schema).Scan(&ok); err != nil {
+	if _, err := conn.Exec(ctx, "select pg_advisory_lock_shared("+lockUse+")", d.schema); code(err) == queryCanceled {
+		return refused("another process is changing the tables: try again when it has ended")
+	} else if err != nil {
 		return fmt.Errorf("sharing the tables: %w", err)
-	}
-	if !ok {
-		return refused("another process is changing the tables: wait for it, then start this node again")
 	}
 	states, err := readStates(ctx, conn, d.schema)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 // A session is a connection with what is prepared on it. It speaks the extended
 // protocol itself, below pgx's batches, because an Update must have the server
 // send the number of its transaction before it commits, and because a message
-// costs nothing here but its bytes.
+// costs nothing here but its bytes. The connection's own methods that read and
+// write are for Open only: they do not know what is under way.
 type session struct {
 	pool   *pgxpool.Conn // while it is out of the pool
 	pg     *pgconn.PgConn
@@ -133,7 +134,7 @@ func (s *session) send(deadline time.Time) error {
 func (s *session) receive(row func(values [][]byte)) error {
 	var failed *pgconn.PgError
 	for {
-		msg, err := s.pg.ReceiveMessage(context.Background())
+		msg, err := s.pg.Frontend().Receive()
 		if err != nil {
 			if failed == nil {
 				return s.lost(err, false)
@@ -182,12 +183,16 @@ func (s *session) close() {
 }
 
 // release gives the connection back to the pool, which throws it away if it
-// broke or still is inside a transaction.
+// broke. One that still is inside a transaction is broken here.
 func (s *session) release() {
 	if s.pool == nil {
 		return
 	}
-	if !s.pg.IsClosed() {
+	switch {
+	case s.pg.IsClosed():
+	case s.open:
+		s.close()
+	default:
 		_ = s.pg.Conn().SetDeadline(time.Time{})
 	}
 	c := s.pool

@@ -135,6 +135,8 @@ func (d *DB) commit(ctx context.Context, r *reader, ws []store.Write) (verdict, 
 	var number []byte
 	err = s.exchange(until(ctx), func(row [][]byte) { number = bytes.Clone(row[0]) })
 	if lost := (*lostError)(nil); errors.As(err, &lost) && (number != nil || !lost.undone) {
+		r.s = nil // others who ask need its place in the pool, as we do
+		s.release()
 		err = d.outcome(ctx, lost, s.server, number, ws[max(witness, 0)])
 	}
 	if err != nil {

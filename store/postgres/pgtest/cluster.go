@@ -335,3 +335,13 @@ func children(pid int) (all []int) {
 	}
 	return all
 }
+
+// Processes are those of the server: to measure what it uses.
+func (c *Cluster) Processes() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.server == nil {
+		return nil
+	}
+	return append(children(c.server.Pid), c.server.Pid)
+}
