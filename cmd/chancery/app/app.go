@@ -101,7 +101,7 @@ for an officer.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &cli.ExitError{Code: 2, Message: fmt.Sprintf("chancery: %v; see: %s --help", err, c.CommandPath())}
 	})
-	root.AddCommand(a.serve(), a.init(), a.config(), a.version(), a.root())
+	root.AddCommand(a.serve(), a.init(), a.config(), a.version(), a.root(), a.backup(), a.restore())
 	root.AddCommand(storage.Command(storage.Options{Schemas: node.Schemas(a.tables()), Env: os.Getenv, Now: time.Now}))
 	root.AddCommand(cli.NodeGroup(os.Getenv, a.join()))
 	root.AddCommand(cli.Commands(os.Getenv)...)

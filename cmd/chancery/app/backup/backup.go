@@ -19,9 +19,12 @@ import (
 
 	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
+	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
 	"chancery/store"
 	"chancery/store/archive"
+	"chancery/store/scrub"
+	"chancery/store/transfer"
 )
 
 // sealUse names the key under which backups are authenticated.
@@ -40,9 +43,62 @@ type Source struct {
 	Rand     io.Reader
 }
 
+// Of is the source that a node is.
+func Of(n *node.Node) Source {
+	file := n.File
+	if file == "" {
+		file = n.Dir.Settings()
+	}
+	return Source{
+		Dir: n.Dir, File: file, Settings: n.Settings, Seal: n.Seal, DB: n.DB, Schemas: node.Schemas(n.Tables),
+		Version: n.Version, Now: n.Now, Rand: n.Rand,
+	}
+}
+
+// Offline makes a backup of what no server has open, without making anything
+// else of it.
+func Offline(ctx context.Context, p Place, version string, w io.Writer) (err error) {
+	seal, err := p.Dir.ReadSeal()
+	if err != nil {
+		return err
+	}
+	n, err := p.settings()
+	if err != nil {
+		return err
+	}
+	db, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if q, err := engine.RestoreOf(ctx, db); err != nil {
+		return err
+	} else if q != nil && !q.Whole {
+		return engine.ErrHalfRestored
+	}
+	if id, err := node.SealOf(ctx, db); err != nil {
+		return err
+	} else if id == "" {
+		return fmt.Errorf("there is no CA in %s yet", string(p.Dir))
+	}
+	s := Source{Dir: p.Dir, File: p.File, Settings: n, Seal: seal, DB: db, Schemas: p.Schemas, Version: version, Now: p.Now, Rand: p.Rand}
+	if s.File == "" {
+		s.File = p.Dir.Settings()
+	}
+	sum := newCounter(w)
+	if err := Write(ctx, s, sum); err != nil {
+		return err
+	}
+	return engine.RecordBackup(ctx, db, console("backup"), p.Now(), p.Rand, fmt.Sprintf("%d octets, SHA-256 %s", sum.n, sum.hex()))
+}
+
 // Schemas are those of the tables that a backup has.
 func Schemas(all []store.Schema) []store.Schema {
-	return archive.Without(all, append(engine.Passing(), "copies")...)
+	out := engine.Passing()
+	for _, s := range slices.Concat(transfer.Schemas(), scrub.Schemas()) {
+		out = append(out, s.Name)
+	}
+	return archive.Without(all, out...)
 }
 
 // Write writes the records, as they are in one snapshot, and the public files

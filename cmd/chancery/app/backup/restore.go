@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"chancery/engine"
 	"chancery/store"
 	"chancery/store/archive"
+	"chancery/store/transfer"
 )
 
 // A Place is where records are restored to.
@@ -41,10 +41,12 @@ type Evidence struct {
 	Journals []string // files or folders of the file exit
 }
 
-// restorer is who acts, in the audit.
-func restorer() engine.Actor {
-	return engine.Actor{Person: fmt.Sprintf("uid:%d", os.Getuid()), Roles: engine.Roles, Via: "restore"}
+// console is who acts at the machine itself, in the audit.
+func console(via string) engine.Actor {
+	return engine.Actor{Person: fmt.Sprintf("uid:%d", os.Getuid()), Roles: engine.Roles, Via: via}
 }
+
+func restorer() engine.Actor { return console("restore") }
 
 // Restore writes the records of a backup into an empty store, makes void what may
 // have been used since, and adds the evidence. The CA is in quarantine then.
@@ -133,79 +135,33 @@ func (p Place) seal(s *archive.Summary) (*datadir.Seal, error) {
 	return seal, nil
 }
 
-// keepFiles writes the files of a backup that the data directory does not have.
-// CA certificates that differ are another CA's.
-func (p Place) keepFiles(files map[string][]byte) error {
-	if err := p.Dir.Make(); err != nil {
-		return err
-	}
-	for name, content := range files {
-		base, isCert := strings.CutPrefix(name, certsFolder+"/")
-		known := slices.Contains([]string{settingsName, policyName, rootsName, founderName, markerName}, name)
-		if !known && (!isCert || !strings.HasSuffix(base, ".crt") || strings.ContainsAny(base, `/\`) || strings.HasPrefix(base, ".")) {
-			return fmt.Errorf("the backup has a file called %.100q, which none has", name)
-		}
-		if name == settingsName && p.DSN != "" {
-			continue // they say where the records were
-		}
-		path := p.Dir.Path(strings.Split(name, "/")...)
-		have, err := os.ReadFile(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			mode := fs.FileMode(0o644)
-			if name == settingsName || name == policyName || name == markerName {
-				mode = 0o600
-			}
-			if name == settingsName {
-				if err := p.restorable(content); err != nil {
-					return err
-				}
-			}
-			if err := datadir.Write(path, content, mode); err != nil {
-				return err
-			}
-			p.Say("file: %s", path)
-		case err != nil:
-			return err
-		case isCert && string(have) != string(content):
-			return fmt.Errorf("%s is not the certificate that the backup has: this data directory belongs to another CA", path)
-		case string(have) != string(content):
-			p.Say("file: %s stays as it is; the backup has another", path)
-		}
-	}
-	return nil
-}
-
-// restorable refuses settings that keep records in PostgreSQL: which database is
-// meant, only who restores can say, and the password is not there.
-func (p Place) restorable(doc []byte) error {
-	if p.File != "" {
-		return nil
-	}
-	var n config.Node
-	if _, err := config.Decode(settingsName, doc, &n, config.Open{}); err != nil {
-		return err
-	}
-	if n.Store.Postgres != nil {
-		return fmt.Errorf("the records were in PostgreSQL: say where to restore them, with --dsn, or with a chancery.yaml in %s", string(p.Dir))
-	}
-	return nil
-}
-
-// open opens the store that the settings or the DSN name.
-func (p Place) open(ctx context.Context) (store.DB, error) {
+// settings are those of the node.
+func (p Place) settings() (config.Node, error) {
 	file, must := p.File, true
 	if file == "" {
 		file, must = p.Dir.Settings(), false
 	}
 	n, err := config.LoadNode(file, must)
-	if err != nil {
-		return nil, err
-	}
 	if p.DSN != "" {
 		n.Store = config.Store{Postgres: &config.Postgres{DSN: config.Secret(p.DSN)}}
 	}
-	return backend.Open(ctx, n, string(p.Dir), backend.Options{Log: p.Log, Env: p.Env}, p.Schemas...)
+	return n, err
+}
+
+// open opens the store that the settings or the DSN name.
+func (p Place) open(ctx context.Context) (store.DB, error) {
+	n, err := p.settings()
+	if err != nil {
+		return nil, err
+	}
+	db, err := backend.Open(ctx, n, string(p.Dir), backend.Options{Log: p.Log, Env: p.Env}, p.Schemas...)
+	if err != nil {
+		return nil, err
+	}
+	if err := transfer.Unfinished(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // load writes the documents. What an earlier try left is taken out first.

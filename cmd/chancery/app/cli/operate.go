@@ -161,6 +161,7 @@ func (o *connection) statusText(s *client.Status, grants []client.Grant) string 
 	if s.Parked > 0 {
 		fmt.Fprintf(&b, "%s could not be told to an exit, and needs an operator: see the log.\n", count(s.Parked, "event", "events"))
 	}
+	b.WriteString(quarantineText(s.Quarantine))
 	b.WriteString(recordsText(s.Records))
 	b.WriteString(or(freezesText(s.Frozen), "Nothing is frozen.\n"))
 	for _, e := range s.Exposure {

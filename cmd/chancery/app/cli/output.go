@@ -68,6 +68,9 @@ func table(rows [][]string) string {
 	return b.String()
 }
 
+// Plain is a line without what a terminal would act on.
+func Plain(s string) string { return plain(s) }
+
 // plain replaces what a terminal would act on.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -48,6 +49,7 @@ type World struct {
 	Applying sync.Locker // held by whoever compares the version in use and then calls Apply
 	Exposure func() []string
 	Nodes    native.Nodes
+	Backup   func(ctx context.Context, a engine.Actor) (io.ReadCloser, int64, error)
 }
 
 // Mounts are what a frontend answers. A key that ends in a slash is the beginning

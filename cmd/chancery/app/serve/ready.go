@@ -62,6 +62,9 @@ func (s *Server) unready(ctx context.Context) []string {
 		return []string{"the records cannot be read; see the log"}
 	}
 	var why []string
+	if q, err := s.node.Engine.Quarantine(ctx); q != nil || err != nil {
+		why = append(why, "the records were restored from a backup: an administrator must release them")
+	}
 	for _, a := range all {
 		if signs, err := s.node.Engine.Signable(ctx, a.KeyID); !signs || err != nil {
 			why = append(why, "no node that runs has the key of authority "+a.Name)

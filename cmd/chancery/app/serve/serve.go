@@ -101,7 +101,7 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	}
 	s.world = World{
 		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
-		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure, Nodes: s.member,
+		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure, Nodes: s.member, Backup: (&keeper{node: n}).make,
 	}
 	if u := n.Settings.PublicURL.HTTPS; u != "" {
 		s.world.HTTPS = u
