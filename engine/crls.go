@@ -198,7 +198,7 @@ func (e *Engine) runCRLs(ctx context.Context) {
 			continue
 		}
 		wg.Go(func() {
-			e.lead(ctx, "crl "+id, func(ctx context.Context, l store.Lease) error {
+			e.lead(ctx, "crl "+id, time.Second, func(ctx context.Context, l store.Lease) error {
 				e.keepCRL(ctx, is, l)
 				return ctx.Err()
 			})

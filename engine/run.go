@@ -25,14 +25,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { e.runCRLs(ctx) })
 	wg.Go(func() { e.runSigning(ctx) })
-	wg.Go(func() { e.lead(ctx, "chores", e.chores) })
+	wg.Go(func() { e.lead(ctx, "chores", 3*time.Second, e.chores) })
 	wg.Wait()
 	return ctx.Err()
 }
 
-// lead does what one node does for all, whenever this one leads.
-func (e *Engine) lead(ctx context.Context, what string, fn func(context.Context, store.Lease) error) {
-	err := store.Lead(ctx, e.DB, what, e.process, store.LeadOptions{Log: e.Log}, fn)
+// lead does what one node does for all, whenever this one leads. Another takes over
+// after four beats.
+func (e *Engine) lead(ctx context.Context, what string, beat time.Duration, fn func(context.Context, store.Lease) error) {
+	err := store.Lead(ctx, e.DB, what, e.process, store.LeadOptions{Beat: beat, Still: 4 * beat, Log: e.Log}, fn)
 	if err != nil && ctx.Err() == nil {
 		e.Log.ErrorContext(ctx, "stopped before its time", "what", what, "err", err)
 	}
