@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"chancery/engine/names"
 	"chancery/frontends/internal/jose"
 	"chancery/store"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 const maxContacts = 10
@@ -15,9 +18,10 @@ const maxContacts = 10
 // newAccount: RFC 8555, Section 7.3.
 func (c *call) newAccount() error {
 	var in struct {
-		Contact              []string `json:"contact"`
-		TermsOfServiceAgreed bool     `json:"termsOfServiceAgreed"`
-		OnlyReturnExisting   bool     `json:"onlyReturnExisting"`
+		Contact              []string       `json:"contact"`
+		TermsOfServiceAgreed bool           `json:"termsOfServiceAgreed"`
+		OnlyReturnExisting   bool           `json:"onlyReturnExisting"`
+		Binding              jsontext.Value `json:"externalAccountBinding"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
@@ -38,13 +42,24 @@ func (c *call) newAccount() error {
 		return err
 	}
 	if c.ep.TermsOfService != "" && !in.TermsOfServiceAgreed {
-		return refuse(http.StatusForbidden, userActionRequired, "read the terms of service at %s and agree to them (termsOfServiceAgreed)", c.ep.TermsOfService)
+		return c.ep.termsProblem()
 	}
 	a = &account{
 		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
-		Contact: in.Contact, Agreed: in.TermsOfServiceAgreed, Created: c.now.Unix(),
+		Contact: in.Contact, Created: c.now.Unix(),
 	}
-	err = c.update(func(tx store.Tx) error { return accounts.Insert(tx, a) })
+	a.agree(in.TermsOfServiceAgreed, c.ep.TermsOfService)
+	if err := c.bind(a, json.RawMessage(in.Binding)); err != nil {
+		return err
+	}
+	err = c.update(func(tx store.Tx) error {
+		if a.Grant != "" {
+			if err := c.f.deps.Grants.BindGrant(tx, a.Grant); err != nil {
+				return notBound(err)
+			}
+		}
+		return accounts.Insert(tx, a)
+	})
 	if errors.Is(err, store.ErrExists) { // another request with the same key was faster
 		if faster, ferr := c.f.accountOf(c, c.key); ferr == nil && faster != nil {
 			return c.existing(faster)
@@ -54,7 +69,14 @@ func (c *call) newAccount() error {
 		return err
 	}
 	c.w.Header().Set("Location", c.ep.accountURL(a.ID))
-	return c.reply(http.StatusCreated, a.shown())
+	return c.reply(http.StatusCreated, c.ep.shownAccount(a))
+}
+
+// agree notes which terms were agreed to, if they were. Nobody takes it back.
+func (a *account) agree(agreed bool, terms string) {
+	if agreed {
+		a.Agreed, a.Terms = true, terms
+	}
 }
 
 func (c *call) existing(a *account) error {
@@ -62,7 +84,7 @@ func (c *call) existing(a *account) error {
 		return accountGone()
 	}
 	c.w.Header().Set("Location", c.ep.accountURL(a.ID))
-	return c.reply(http.StatusOK, a.shown())
+	return c.reply(http.StatusOK, c.ep.shownAccount(a))
 }
 
 // accountOf finds the account with the key at the call's endpoint, or nil.
@@ -83,11 +105,12 @@ func (c *call) accountUpdate() error {
 		return refuse(http.StatusForbidden, unauthorized, "this account is not yours")
 	}
 	if c.postAsGet() {
-		return c.reply(http.StatusOK, c.account.shown())
+		return c.reply(http.StatusOK, c.ep.shownAccount(c.account))
 	}
 	var in struct {
 		Contact *[]string `json:"contact"`
 		Status  string    `json:"status"`
+		Agreed  bool      `json:"termsOfServiceAgreed"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
@@ -98,8 +121,9 @@ func (c *call) accountUpdate() error {
 		}
 	}
 	end := in.Status == "deactivated" // Section 7.3.2: any other status is ignored
-	if in.Contact == nil && !end {
-		return c.reply(http.StatusOK, c.account.shown())
+	agrees := in.Agreed && !(c.account.Agreed && c.account.Terms == c.ep.TermsOfService)
+	if in.Contact == nil && !end && !agrees {
+		return c.reply(http.StatusOK, c.ep.shownAccount(c.account))
 	}
 	var a *account
 	err := c.update(func(tx store.Tx) (err error) {
@@ -110,6 +134,7 @@ func (c *call) accountUpdate() error {
 			if in.Contact != nil {
 				a.Contact = *in.Contact
 			}
+			a.agree(agrees, c.ep.TermsOfService)
 			if end {
 				a.State = deactivated
 			}
@@ -120,16 +145,18 @@ func (c *call) accountUpdate() error {
 	if err != nil {
 		return err
 	}
-	return c.reply(http.StatusOK, a.shown())
+	return c.reply(http.StatusOK, c.ep.shownAccount(a))
 }
 
-// shown is the account object of RFC 8555, Section 7.1.2.
-func (a *account) shown() any {
+// shownAccount is the account object of RFC 8555, Section 7.1.2.
+func (p *endpoint) shownAccount(a *account) any {
 	out := struct {
-		Status  string   `json:"status"`
-		Contact []string `json:"contact,omitempty"`
-		Agreed  bool     `json:"termsOfServiceAgreed,omitempty"`
-	}{"valid", a.Contact, a.Agreed}
+		Status  string          `json:"status"`
+		Contact []string        `json:"contact,omitempty"`
+		Agreed  bool            `json:"termsOfServiceAgreed,omitempty"`
+		Binding json.RawMessage `json:"externalAccountBinding,omitempty"`
+		Orders  string          `json:"orders"`
+	}{"valid", a.Contact, a.Agreed, a.Binding, p.ordersURL(a.ID)}
 	if a.State == deactivated {
 		out.Status = "deactivated"
 	}

@@ -120,11 +120,13 @@ func (f *Frontend) findKey(c *call, s signer) error {
 
 // decode reads the payload strictly into v: an object, each member once.
 // Members that v does not have are ignored, as RFC 8555 says of all its objects.
-func (c *call) decode(v any) error {
-	if p := bytes.TrimLeft(c.msg.Payload, " \t\r\n"); len(p) == 0 || p[0] != '{' {
+func (c *call) decode(v any) error { return decode(c.msg.Payload, v) }
+
+func decode(payload []byte, v any) error {
+	if p := bytes.TrimLeft(payload, " \t\r\n"); len(p) == 0 || p[0] != '{' {
 		return bad("the payload is not a JSON object")
 	}
-	if err := json.Unmarshal(c.msg.Payload, v); err != nil {
+	if err := json.Unmarshal(payload, v); err != nil {
 		return bad("the payload is not valid: a member is repeated or has the wrong type, or it is not JSON")
 	}
 	return nil

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"chancery/engine"
-	"chancery/engine/names"
 	"chancery/store"
 )
 
@@ -104,6 +103,9 @@ func (c *call) respond(a *authz, i int) (*authz, error) {
 	if open, err := a.open(i, c.now); !open {
 		return a, err
 	}
+	if _, err := c.grant(); err != nil {
+		return nil, err
+	}
 	switch c.f.doing.begin(a, a.Challenges[i].Type) {
 	case sameRuns: // and what it finds is not on record yet
 		v := *a
@@ -190,11 +192,14 @@ func (p *endpoint) shownAuthz(a *authz, now time.Time) any {
 		Status     string     `json:"status"`
 		Expires    string     `json:"expires"`
 		Challenges []any      `json:"challenges"`
-		Wildcard   bool       `json:"wildcard,omitempty"` // absent unless true
-	}{Status: a.status(now), Expires: clock(a.Expires)}
-	// RFC 8555, Section 7.1.3: without the asterisk.
-	host, wildcard := strings.CutPrefix(a.Name, "*.")
-	out.Identifier, out.Wildcard = identifier{string(names.DNS), host}, wildcard
+		Wildcard   bool       `json:"wildcard,omitempty"`             // absent unless true
+		Below      bool       `json:"subdomainAuthAllowed,omitempty"` // RFC 9444, Section 4.1
+	}{Status: a.status(now), Expires: clock(a.Expires), Challenges: []any{}}
+	n := fromStored(a.Name)
+	// RFC 8555, Section 7.1.3: without the asterisk. RFC 9444, Section 4.1: one
+	// for all below is good for wildcards too.
+	host, wildcard := strings.CutPrefix(n.Value, "*.")
+	out.Identifier, out.Wildcard, out.Below = identifier{Type: string(n.Type), Value: host}, wildcard || a.Below, a.Below
 	for i := range a.Challenges {
 		out.Challenges = append(out.Challenges, p.shownChallenge(a, &a.Challenges[i]))
 	}

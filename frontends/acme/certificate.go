@@ -5,8 +5,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"chancery/engine"
@@ -21,6 +24,9 @@ func (c *call) certificate() error {
 	if !c.postAsGet() {
 		return bad("a certificate is only read: send an empty payload (POST-as-GET)")
 	}
+	if !accepts(c.accept, pemChainType) {
+		return refuse(http.StatusNotAcceptable, malformed, "certificates are sent as %s; accept that", pemChainType)
+	}
 	d, err := c.f.deps.Requests.Retrieve(c.ctx, c.id, c.account.principal())
 	if errors.Is(err, engine.ErrNoRequest) {
 		return notFound()
@@ -31,17 +37,72 @@ func (c *call) certificate() error {
 	if !ok {
 		return notFound()
 	}
+	chain, err := c.chain(issued)
+	if err != nil {
+		return err
+	}
 	c.note("request", issued.RequestID)
 	// Each certificate certifies the one before it; the root is left out.
 	var b bytes.Buffer
-	for _, der := range append([][]byte{issued.Cert}, issued.Chain...) {
+	for _, der := range append([][]byte{issued.Cert}, chain...) {
 		if err := pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der}); err != nil {
 			return err
 		}
 	}
-	c.w.Header().Set("Content-Type", "application/pem-certificate-chain")
+	c.w.Header().Set("Content-Type", pemChainType)
 	c.w.Write(b.Bytes()) // the client may be gone; nothing is left to do about it
 	return nil
+}
+
+// pemChainType: RFC 8555, Section 9.1.
+const pemChainType = "application/pem-certificate-chain"
+
+// accepts reports whether an Accept header takes a media type (RFC 9110, Section
+// 12.5.1). Without one anything is taken.
+func accepts(header []string, kind string) bool {
+	wants := strings.Join(header, ",")
+	if strings.TrimSpace(wants) == "" {
+		return true
+	}
+	whole, _, _ := strings.Cut(kind, "/")
+	read := 0
+	for part := range strings.SplitSeq(wants, ",") {
+		t, params, err := mime.ParseMediaType(strings.TrimSpace(part))
+		if err == nil {
+			read++
+		}
+		if err != nil || t != kind && t != whole+"/*" && t != "*/*" {
+			continue
+		}
+		if q, err := strconv.ParseFloat(params["q"], 64); params["q"] == "" || err == nil && q > 0 {
+			return true
+		}
+	}
+	return read == 0 // what says nothing
+}
+
+// chain is the chain that the address names: the first, or by its number one of
+// the others (RFC 8555, Section 7.4.2). It links to those that it is not.
+func (c *call) chain(d engine.Issued) ([][]byte, error) {
+	chains := append([][][]byte{d.Chain}, c.f.deps.Certificates.Alternates(d.ID.Issuer)...)
+	at := 0
+	if c.sub != "" {
+		n, err := strconv.Atoi(c.sub)
+		if err != nil || n < 1 || n >= len(chains) || strconv.Itoa(n) != c.sub {
+			return nil, notFound()
+		}
+		at = n
+	}
+	for i := range chains {
+		url := c.ep.base + "/certificate/" + c.id
+		if i > 0 {
+			url += "/" + strconv.Itoa(i)
+		}
+		if i != at {
+			c.w.Header().Add("Link", "<"+url+`>;rel="alternate"`)
+		}
+	}
+	return chains[at], nil
 }
 
 // The reasons of RFC 5280, Section 5.3.1 that a subscriber can give.
@@ -147,16 +208,17 @@ func (c *call) controls(all []names.Name) (bool, error) {
 	return ok && err == nil, err
 }
 
+// proved looks for an authorization of exactly the name, or of a domain above it
+// with all that is below.
 func (c *call) proved(tx store.Tx, n names.Name) (bool, error) {
-	if n.Type != names.DNS {
-		return false, nil
-	}
-	for a, err := range authzs.By(tx, "proved", provedValue(c.account.ID, n.Value), "") {
-		if err != nil {
-			return false, err
-		}
-		if a.Account == c.account.ID && a.Name == n.Value && a.State == valid && c.now.Before(time.Unix(a.Expires, 0)) {
-			return true, nil
+	for i, name := range append([]string{stored(n)}, above(n)...) {
+		for a, err := range authzs.By(tx, "proved", provedValue(c.account.ID, name), "") {
+			if err != nil {
+				return false, err
+			}
+			if a.Account == c.account.ID && a.Name == name && (i == 0 || a.Below) && a.State == valid && c.now.Before(time.Unix(a.Expires, 0)) {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

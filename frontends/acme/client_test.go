@@ -92,6 +92,15 @@ func (a *answer) read(b []byte) {
 	get("revokeCert", &a.RevokeCert)
 }
 
+// text is a member that is a string.
+func (a *answer) text(member string) (s string) {
+	json.Unmarshal(a.raw[member], &s)
+	return s
+}
+
+// has reports whether there is a member.
+func (a *answer) has(member string) bool { _, ok := a.raw[member]; return ok }
+
 func (a *answer) kind() string {
 	if a == nil {
 		return ""

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto"
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
@@ -40,11 +41,31 @@ type Endpoint struct {
 
 	// Open says that anybody who reaches the server may have a certificate for
 	// any ordinary name that they prove to control. Required, unless Names are
-	// given or the server listens on loopback only.
+	// given, a grant is required, or the server listens on loopback only.
 	Open bool `json:"open,omitempty"`
+
+	// RequireGrant lets only those make an account who hold an ACME grant: they
+	// bind the account to it (RFC 8555, Section 7.3.4), and it can have what the
+	// grant lists.
+	RequireGrant bool `json:"require_grant,omitempty"`
+
+	// Challenges that are offered; empty: all that there are.
+	Challenges []engine.Method `json:"challenges,omitempty"`
+
+	// PreAuthorize offers authorizations without an order (RFC 8555, Section
+	// 7.4.1). The orders of the account use them until they expire.
+	PreAuthorize bool `json:"pre_authorize,omitempty"`
+
+	// Subdomains lets control of the DNS of a domain speak for the names below
+	// it, if the client asks for that (RFC 9444).
+	Subdomains bool `json:"subdomains,omitempty"`
 
 	// TermsOfService is the address of terms that a new account must agree to.
 	TermsOfService string `json:"terms_of_service,omitempty"`
+
+	// InsistOnTerms has accounts that agreed to other terms agree to these before
+	// they order anything more.
+	InsistOnTerms bool `json:"insist_on_terms,omitempty"`
 
 	// Website is the address of a page about this CA, for people.
 	Website string `json:"website,omitempty"`
@@ -56,7 +77,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.acme.%s: %w (known are profiles, names, open, terms_of_service, website)", name, err)
+			return nil, fmt.Errorf("frontends.acme.%s: %w (known are profiles, names, open, require_grant, challenges, pre_authorize, subdomains, terms_of_service, insist_on_terms, website)", name, err)
 		}
 		c[name] = e
 	}
@@ -75,6 +96,14 @@ type Requests interface {
 type Certificates interface {
 	Identify(ctx context.Context, der []byte) (*engine.Certificate, error)
 	Revoke(context.Context, engine.Revocation) error
+	Alternates(keyID string) [][][]byte
+}
+
+// Grants is what this package needs of the engine to bind accounts to grants.
+type Grants interface {
+	CheckMAC(ctx context.Context, s engine.Source, endpoint, id string, hash crypto.Hash, input, mac []byte) (*engine.Grant, error)
+	BindGrant(tx store.Tx, id string) error
+	Grant(ctx context.Context, id string) (*engine.Grant, error)
 }
 
 // Deps is what a Frontend works with. All fields are required unless they say
@@ -83,6 +112,7 @@ type Deps struct {
 	DB           store.DB // opened with Schemas
 	Requests     Requests
 	Certificates Certificates
+	Grants       Grants
 	Profiles     map[string]engine.Profile // of the policy in use; nil: endpoints' profiles are not checked
 	Now          func() time.Time
 	Rand         io.Reader // safe for concurrent use, must not fail
@@ -120,7 +150,7 @@ const defaultRetention = 30 * 24 * time.Hour
 
 func (d *Deps) check() error {
 	switch {
-	case d.DB == nil, d.Requests == nil, d.Certificates == nil, d.Now == nil, d.Rand == nil, d.Log == nil:
+	case d.DB == nil, d.Requests == nil, d.Certificates == nil, d.Grants == nil, d.Now == nil, d.Rand == nil, d.Log == nil:
 		return errors.New("acme: a dependency is missing")
 	case len(d.NonceKey) != 32:
 		return errors.New("acme: the nonce key is not 32 octets")
@@ -164,9 +194,23 @@ func (e Endpoint) check(name string, d *Deps) error {
 			return fmt.Errorf("profiles: profile %q cannot be asked for by ACME; add acme to its frontends", p)
 		}
 	}
-	if !d.Loopback && len(e.Names) == 0 && !e.Open {
+	if !d.Loopback && len(e.Names) == 0 && !e.Open && !e.RequireGrant {
 		return errors.New("the server can be reached from other machines, and anybody there could enroll any name that they control: " +
-			`list the names to admit (names: ["*.corp.example"]), or say "open: true" if that is what you want, or listen on loopback only`)
+			`list the names to admit (names: ["*.corp.example"]), or let in only holders of a grant (require_grant: true), or say "open: true" if that is what you want, or listen on loopback only`)
+	}
+	for i, m := range e.Challenges {
+		if !slices.Contains(challengeTypes, m) {
+			return fmt.Errorf("challenges: there is no challenge %q; there are %v", m, challengeTypes)
+		}
+		if slices.Contains(e.Challenges[:i], m) {
+			return fmt.Errorf("challenges: %s is listed twice", m)
+		}
+	}
+	if e.InsistOnTerms && e.TermsOfService == "" {
+		return errors.New("insist_on_terms: there are no terms_of_service to insist on")
+	}
+	if e.Subdomains && !e.offersDNS() {
+		return errors.New("subdomains: only the DNS speaks for all names below a domain; add dns-01 to challenges")
 	}
 	for what, s := range map[string]string{"terms_of_service": e.TermsOfService, "website": e.Website} {
 		if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {

@@ -3,6 +3,7 @@ package acme
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
@@ -31,6 +32,7 @@ type fakeEngine struct {
 	requests  map[engine.Key]*fakeRequest
 	certs     map[string]*engine.Certificate
 	submitted []engine.Submission
+	chains    [][][]byte
 
 	// decide says what becomes of a submission; nil: issued.
 	decide func(s engine.Submission) (engine.Disposition, error)
@@ -191,6 +193,18 @@ func (e *fakeEngine) Revoke(_ context.Context, r engine.Revocation) error {
 		}
 	}
 	return engine.ErrNoCertificate
+}
+
+func (e *fakeEngine) Alternates(string) [][][]byte { return e.chains }
+
+func (e *fakeEngine) CheckMAC(context.Context, engine.Source, string, string, crypto.Hash, []byte, []byte) (*engine.Grant, error) {
+	return nil, engine.ErrNoGrant
+}
+
+func (e *fakeEngine) BindGrant(store.Tx, string) error { return engine.ErrNoGrant }
+
+func (e *fakeEngine) Grant(context.Context, string) (*engine.Grant, error) {
+	return nil, engine.ErrNoGrant
 }
 
 func (e *fakeEngine) issued() int {

@@ -65,11 +65,16 @@ func (c *call) finalize() error {
 // offered refuses an order that the endpoint would not take any more: its
 // configuration may have changed since, and what is issued is by that of today.
 func (c *call) offered(o *order) error {
-	if !slices.Contains(c.ep.Profiles, o.Profile) {
-		return refuse(http.StatusForbidden, unauthorized, "this endpoint no longer offers the profile %s; make a new order", o.Profile)
+	g, err := c.grant()
+	if err != nil {
+		return err
+	}
+	// draft-ietf-acme-profiles, Section 4.
+	if !slices.Contains(c.ep.Profiles, o.Profile) || g != nil && !g.Admits(o.Profile) {
+		return refuse(http.StatusBadRequest, invalidProfile, "this endpoint no longer offers the profile %s; make a new order", o.Profile)
 	}
 	for _, n := range o.generalNames() {
-		if why := c.ep.admits.refuses(n); why != "" {
+		if why := c.ep.admits.refuses(n, g); why != "" {
 			return refuse(http.StatusForbidden, rejectedIdentifier, "%s: %s", n.Value, why)
 		}
 	}
@@ -102,6 +107,9 @@ func (c *call) finalized(o *order, d engine.Disposition, err error) error {
 
 // submission is the order as the engine takes it.
 func (c *call) submission(o *order, csr []byte, proofs []engine.Proof) engine.Submission {
+	if id := c.account.Grant; id != "" { // holds the request to the grant, and may warrant names
+		proofs = append(proofs, engine.Proof{Method: engine.ByGrant, Principal: c.account.principal(), Ref: id, At: c.now.UTC()})
+	}
 	return engine.Submission{
 		Source: engine.ACME, Endpoint: c.ep.name, Requester: c.account.principal(), Key: requestKey(c.ep.name, o),
 		Form: engine.PKCS10, Body: csr, Profile: o.Profile, Proofs: proofs,
@@ -163,7 +171,13 @@ func (c *call) checkCSR(o *order, der []byte) error {
 	for _, cn := range csr.Subject.CommonNames() {
 		n, err := names.Parse(names.DNS, cn)
 		if err != nil {
-			return refuse(http.StatusBadRequest, badCSR, "the common name is not a DNS name of the order; leave it out or put one of the order's names there")
+			n, err = names.Parse(names.IP, cn)
+		}
+		if err != nil {
+			return refuse(http.StatusBadRequest, badCSR, "the common name is not a name of the order; leave it out or put one of the order's names there")
+		}
+		if n.Type == names.IP && !slices.Contains(asked, n) { // RFC 8738, Section 3: addresses are iPAddress names
+			return refuse(http.StatusBadRequest, badCSR, "the CSR has the address %s in the common name alone; put it among the subject alternative names", n.Value)
 		}
 		if !slices.Contains(asked, n) {
 			asked = append(asked, n)

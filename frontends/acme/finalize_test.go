@@ -291,7 +291,7 @@ func TestACME_XJ026_ChangeWhileDeciding(t *testing.T) {
 	}
 }
 
-func TestACME_A095_Certificate(t *testing.T) {
+func TestACME_A095_A097_A098_Certificate(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o, url := c.ready(host)
@@ -311,13 +311,19 @@ func TestACME_A095_Certificate(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, accept := range []string{"application/pkix-cert", "application/pkcs7-mime", "*/*", "x/y", ";;"} { // A-097
+	for _, accept := range []string{"", "*/*", "application/*", "text/html, application/pem-certificate-chain;q=0.5", "application/pem-certificate-chain", ";;"} {
 		r := newRequest(t, "POST", o.Certificate, c.jws(c.header(c.byKid(), w.nonce(), o.Certificate), ""))
 		r.Header.Set("Content-Type", joseType)
 		r.Header.Set("Accept", accept)
 		if b := w.ok(accept, w.do(r), 200); !bytes.Equal(b.body, a.body) {
 			t.Errorf("%s: other octets", accept)
 		}
+	}
+	for _, accept := range []string{"application/pkix-cert", "application/pkcs7-mime", "x/y", "text/*", "application/pem-certificate-chain;q=0", "*/*;q=0.0"} {
+		r := newRequest(t, "POST", o.Certificate, c.jws(c.header(c.byKid(), w.nonce(), o.Certificate), ""))
+		r.Header.Set("Content-Type", joseType)
+		r.Header.Set("Accept", accept)
+		w.want(accept, w.do(r), 406, malformed)
 	}
 	w.want("payload", c.post(o.Certificate, "{}"), 400, malformed)
 	w.want("unknown", c.read(w.url("certificate/")+strings.Repeat("0", 26)), 404, malformed)
@@ -349,7 +355,7 @@ func TestFinalizeUnderNewRules(t *testing.T) {
 		w.open()
 	}
 	rules(Endpoint{Profiles: []string{"other"}})
-	w.want("profile", c.post(o.Finalize, csr), 403, unauthorized)
+	w.want("profile", c.post(o.Finalize, csr), 400, invalidProfile)
 	rules(Endpoint{Profiles: []string{"web"}, Names: []names.Pattern{other}})
 	w.want("name", c.post(o.Finalize, csr), 403, rejectedIdentifier)
 	if n := w.engine.issued(); n != 0 {

@@ -101,24 +101,48 @@ func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
 	p.admits = newAdmission(e, d)
 	// RFC 8555, Section 7.1.1. What is not served is not named.
 	type meta struct {
-		TermsOfService string `json:"termsOfService,omitempty"`
-		Website        string `json:"website,omitempty"`
+		TermsOfService  string            `json:"termsOfService,omitempty"`
+		Website         string            `json:"website,omitempty"`
+		AccountRequired bool              `json:"externalAccountRequired,omitempty"`
+		Subdomains      bool              `json:"subdomainAuthAllowed,omitempty"` // RFC 9444, Section 4.4
+		Profiles        map[string]string `json:"profiles"`                       // draft-ietf-acme-profiles, Section 3
 	}
 	doc := struct {
 		NewNonce   string `json:"newNonce"`
 		NewAccount string `json:"newAccount"`
 		NewOrder   string `json:"newOrder"`
+		NewAuthz   string `json:"newAuthz,omitempty"`
 		RevokeCert string `json:"revokeCert"`
-		Meta       meta   `json:"meta,omitzero"`
-	}{p.base + "/new-nonce", p.base + "/new-account", p.base + "/new-order", p.base + "/revoke-cert", meta{e.TermsOfService, e.Website}}
+		KeyChange  string `json:"keyChange"`
+		Meta       meta   `json:"meta"`
+	}{
+		NewNonce: p.base + "/new-nonce", NewAccount: p.base + "/new-account", NewOrder: p.base + "/new-order",
+		RevokeCert: p.base + "/revoke-cert", KeyChange: p.base + "/key-change",
+		Meta: meta{e.TermsOfService, e.Website, e.RequireGrant, e.Subdomains, descriptions(e, d)},
+	}
+	if e.PreAuthorize {
+		doc.NewAuthz = p.base + "/new-authz"
+	}
 	var err error
 	p.directory, err = json.Marshal(doc)
 	return p, err
 }
 
+// descriptions tell people what the profiles of an endpoint are for.
+func descriptions(e Endpoint, d *Deps) map[string]string {
+	all := map[string]string{}
+	for _, name := range e.Profiles {
+		if all[name] = d.Profiles[name].Description; all[name] == "" {
+			all[name] = name
+		}
+	}
+	return all
+}
+
 func (p *endpoint) accountURL(id string) string { return p.base + "/account/" + id }
 func (p *endpoint) orderURL(id string) string   { return p.base + "/order/" + id }
 func (p *endpoint) authzURL(id string) string   { return p.base + "/authz/" + id }
+func (p *endpoint) ordersURL(id string) string  { return p.base + "/orders/" + id }
 
 // tasks are goroutines that outlive the request that began them. Whoever calls
 // wait owns them.

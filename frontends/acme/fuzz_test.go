@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"slices"
 	"testing"
 
 	"chancery/engine/names"
@@ -12,7 +13,7 @@ func FuzzOrderPayload(f *testing.F) {
 	f.Add([]byte(`{"identifiers":[{"type":"dns","value":"*.example.org"},{"type":"ip","value":"192.0.2.1"}],"notBefore":"0001-01-01T00:00:00Z"}`))
 	f.Add([]byte(`{"identifiers":[{"type":"dns","value":"a","value":"b"}]}`))
 	f.Add([]byte(`null`))
-	a := admission{ordinary: true, special: true}
+	a := admission{ordinary: true, special: true, subdomains: true}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		var in struct {
 			Identifiers []identifier `json:"identifiers"`
@@ -27,7 +28,7 @@ func FuzzOrderPayload(f *testing.F) {
 		if err := checkDates(in.NotBefore, in.NotAfter); err != nil && asProblem(err) == nil {
 			t.Errorf("no problem: %v", err)
 		}
-		all, err := a.parseIdentifiers(in.Identifiers)
+		all, err := a.parseIdentifiers(in.Identifiers, nil)
 		if err != nil {
 			p := asProblem(err)
 			if p == nil {
@@ -40,9 +41,12 @@ func FuzzOrderPayload(f *testing.F) {
 			}
 			return
 		}
-		for _, n := range all {
-			if again, err := names.Parse(names.DNS, n.Value); err != nil || again != n {
-				t.Errorf("%v is not canonical", n)
+		for _, w := range all {
+			if again, err := names.Parse(w.name.Type, w.name.Value); err != nil || again != w.name || fromStored(stored(w.name)) != w.name {
+				t.Errorf("%v is not canonical", w.name)
+			}
+			if w.ancestor != "" && !slices.Contains(above(w.name), w.ancestor) {
+				t.Errorf("%s is not above %v", w.ancestor, w.name)
 			}
 		}
 		if len(all) == 0 || len(all) > names.MaxNames {

@@ -25,28 +25,31 @@ func (c *call) newOrder() error {
 	if err := c.decode(&in); err != nil {
 		return err
 	}
-	all, err := c.ep.admits.parseIdentifiers(in.Identifiers)
+	g, err := c.mayOrder()
+	if err != nil {
+		return err
+	}
+	all, err := c.ep.admits.parseIdentifiers(in.Identifiers, g)
 	if err != nil {
 		return err
 	}
 	if err := checkDates(in.NotBefore, in.NotAfter); err != nil {
 		return err
 	}
-	profile := c.ep.Profiles[0]
-	if in.Profile != nil {
-		if profile = *in.Profile; !slices.Contains(c.ep.Profiles, profile) {
-			return bad("there is no such profile at this endpoint; there are %s", strings.Join(c.ep.Profiles, ", "))
-		}
+	profile, err := c.chooseProfile(in.Profile, all, g)
+	if err != nil {
+		return err
 	}
 	if err := c.checkOpenOrders(); err != nil {
 		return err
 	}
-	o, as, err := c.makeOrder(all, profile)
+	as, fresh, err := c.authorizations(all, g)
 	if err != nil {
 		return err
 	}
+	o := c.makeOrder(all, as, profile)
 	err = c.update(func(tx store.Tx) error {
-		for _, a := range as {
+		for _, a := range fresh {
 			if err := authzs.Insert(tx, a); err != nil {
 				return err
 			}
@@ -58,12 +61,53 @@ func (c *call) newOrder() error {
 	}
 	c.note("order", o.ID)
 	c.w.Header().Set("Location", c.ep.orderURL(o.ID))
-	return c.reply(http.StatusCreated, c.ep.shown(o, standing{status: "pending"}))
+	return c.reply(http.StatusCreated, c.ep.shown(o, beforeFinalize(o, as, c.now)))
+}
+
+// chooseProfile: draft-ietf-acme-profiles, Section 4: the profile that is asked
+// for, or the first that the account may have.
+func (c *call) chooseProfile(asked *string, all []wanted, g *engine.Grant) (string, error) {
+	var may []string
+	for _, p := range c.ep.Profiles {
+		if g == nil || g.Admits(p) {
+			may = append(may, p)
+		}
+	}
+	switch {
+	case len(may) == 0:
+		return "", refuse(http.StatusForbidden, unauthorized, "the grant that this account is bound to is for no profile of this endpoint")
+	case asked == nil:
+		return may[0], c.takes(may[0], rejectedIdentifier, all)
+	case !slices.Contains(may, *asked):
+		return "", refuse(http.StatusBadRequest, invalidProfile, "there is no such profile for this account here; there are %s", strings.Join(may, ", "))
+	}
+	return *asked, c.takes(*asked, invalidProfile, all)
+}
+
+// takes refuses names that certificates of a profile cannot have.
+func (c *call) takes(profile, kind string, all []wanted) error {
+	p, ok := c.f.deps.Profiles[profile]
+	if !ok {
+		return nil // they are not known here
+	}
+	var wrong []subproblem
+	for _, w := range all {
+		if !p.Names.Admits(w.name) {
+			wrong = append(wrong, subproblem{kind, w.name.Value + ": the profile " + profile + " does not take this name", identifier{Type: string(w.name.Type), Value: w.name.Value}})
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return identifierProblem(wrong)
 }
 
 // maxOpenOrders is how many orders an account may have that are neither
 // finalized nor expired. Each is a few rows that stay for weeks.
-const maxOpenOrders = 300
+const (
+	maxOpenOrders  = 300
+	openOrdersWait = time.Minute
+)
 
 // checkOpenOrders holds an account to its share of the disk. It counts outside
 // the commit, so that orders made at the same time do not wait for one another;
@@ -71,14 +115,14 @@ const maxOpenOrders = 300
 func (c *call) checkOpenOrders() error {
 	var n int
 	err := c.f.view(c.ctx, func(tx store.Tx) (err error) {
-		n, err = orders.Count(tx, "open", openValue(c.account.ID, c.now.Unix()+1), c.account.ID+"g", maxOpenOrders)
+		n, err = orders.Count(tx, "account", openValue(c.account.ID, c.now.Unix()+1), c.account.ID+"g", maxOpenOrders)
 		return err
 	})
 	if err != nil || n < maxOpenOrders {
 		return err
 	}
 	p := refuse(http.StatusTooManyRequests, rateLimited, "this account has %d orders that are not finalized; finalize them, or wait until they expire", n)
-	p.RetryAfter = time.Minute
+	p.RetryAfter = openOrdersWait
 	return p
 }
 
@@ -101,31 +145,23 @@ func checkDates(dates ...string) error {
 	return nil
 }
 
-// makeOrder makes the rows.
-func (c *call) makeOrder(all []names.Name, profile string) (*order, []*authz, error) {
-	random := c.f.deps.Rand
-	expires := c.now.Add(orderLife).Unix()
-	o := &order{ID: store.NewIDFor(c.f.deps.DB, c.now, random), Account: c.account.ID, Profile: profile, Expires: expires}
-	var as []*authz
-	for _, n := range all {
-		a := &authz{ID: store.NewIDFor(c.f.deps.DB, c.now, random), Account: c.account.ID, Name: n.Value, Expires: expires}
-		// RFC 8555, Section 7.1.3: a wildcard is proved by the DNS alone.
-		methods := []engine.Method{engine.HTTP01, engine.DNS01}
-		if n.Wildcard() {
-			methods = methods[1:]
-		}
-		for _, m := range methods {
-			token, err := newToken(random)
-			if err != nil {
-				return nil, nil, err
-			}
-			a.Challenges = append(a.Challenges, challenge{Type: m, Token: token})
-		}
-		as = append(as, a)
-		o.Names = append(o.Names, n.Value)
-		o.Authz = append(o.Authz, a.ID)
+// makeOrder makes the row.
+func (c *call) makeOrder(all []wanted, as []*authz, profile string) *order {
+	o := &order{
+		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Account: c.account.ID, Profile: profile,
+		Expires: c.now.Add(orderLife).Unix(),
 	}
-	return o, as, nil
+	for i, w := range all {
+		o.Names = append(o.Names, stored(w.name))
+		o.Authz = append(o.Authz, as[i].ID)
+		if w.ancestor != "" {
+			if o.Above == nil {
+				o.Above = make([]string, len(all))
+			}
+			o.Above[i] = w.ancestor
+		}
+	}
+	return o
 }
 
 // order: RFC 8555, Section 7.4, by POST-as-GET.
@@ -186,11 +222,15 @@ func (c *call) standing(o *order) (standing, error) {
 	return beforeFinalize(o, as, c.now), nil
 }
 
+// authzsOf reads the authorizations of an order, in the order of its names. One
+// that is deleted expired long before.
 func authzsOf(tx store.Tx, o *order) ([]*authz, error) {
 	as := make([]*authz, 0, len(o.Authz))
-	for _, id := range o.Authz {
+	for i, id := range o.Authz {
 		a, err := authzs.Get(tx, id)
-		if err != nil {
+		if store.Missing(err) {
+			a = &authz{ID: id, Account: o.Account, Name: o.Names[i], State: invalid}
+		} else if err != nil {
 			return nil, err
 		}
 		as = append(as, a)
@@ -208,10 +248,13 @@ func beforeFinalize(o *order, as []*authz, now time.Time) standing {
 		return gone("the order has expired; make a new one")
 	}
 	s := standing{status: "ready"}
-	for _, a := range as {
+	all := o.generalNames()
+	for i, a := range as {
 		switch a.status(now) {
 		case "valid":
-			s.proofs = append(s.proofs, a.proof())
+			if a.Grant == "" && slices.Index(o.Authz, a.ID) == i { // once; a grant speaks for itself
+				s.proofs = append(s.proofs, a.proof(o.namesOf(a, all)))
+			}
 		case "pending":
 			s.status = "pending"
 		case "invalid":
@@ -226,6 +269,16 @@ func beforeFinalize(o *order, as []*authz, now time.Time) standing {
 		}
 	}
 	return s
+}
+
+// namesOf are the names of an order that an authorization is for.
+func (o *order) namesOf(a *authz, all []names.Name) (out []names.Name) {
+	for i, id := range o.Authz {
+		if id == a.ID {
+			out = append(out, all[i])
+		}
+	}
+	return out
 }
 
 // outcome asks the engine what became of an order. An empty status says that
@@ -277,14 +330,21 @@ func (p *endpoint) shown(o *order, s standing) any {
 		Status         string       `json:"status"`
 		Expires        string       `json:"expires"`
 		Identifiers    []identifier `json:"identifiers"`
+		Profile        string       `json:"profile,omitempty"`
 		Authorizations []string     `json:"authorizations"`
 		Finalize       string       `json:"finalize"`
 		Certificate    string       `json:"certificate,omitempty"`
 		Error          any          `json:"error,omitempty"`
-	}{Status: s.status, Expires: clock(o.Expires), Finalize: p.orderURL(o.ID) + "/finalize"}
-	for i, n := range o.Names {
-		out.Identifiers = append(out.Identifiers, identifier{string(names.DNS), n})
-		out.Authorizations = append(out.Authorizations, p.authzURL(o.Authz[i]))
+	}{Status: s.status, Expires: clock(o.Expires), Profile: o.Profile, Finalize: p.orderURL(o.ID) + "/finalize"}
+	for i, n := range o.generalNames() {
+		id := identifier{Type: string(n.Type), Value: n.Value}
+		if o.Above != nil {
+			id.Ancestor = o.Above[i]
+		}
+		out.Identifiers = append(out.Identifiers, id)
+		if slices.Index(o.Authz, o.Authz[i]) == i {
+			out.Authorizations = append(out.Authorizations, p.authzURL(o.Authz[i]))
+		}
 	}
 	if s.certificate != "" {
 		out.Certificate = p.base + "/certificate/" + s.certificate

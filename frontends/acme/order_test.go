@@ -17,7 +17,7 @@ func TestACME_A061_NewOrder(t *testing.T) {
 	if !strings.HasPrefix(o.location(), w.url("order/")) || o.Status != "pending" || len(o.Authorizations) != 2 || o.Finalize != o.location()+"/finalize" || o.Certificate != "" {
 		t.Fatalf("%s", o.body)
 	}
-	if ids := fmt.Sprint(o.Identifiers); ids != "[{dns b.example.org} {dns a.example.org}]" {
+	if ids := fmt.Sprint(o.Identifiers); ids != "[{dns b.example.org } {dns a.example.org }]" {
 		t.Error(ids)
 	}
 	if at, err := time.Parse(time.RFC3339, o.Expires); err != nil || !at.After(w.now()) {
@@ -67,7 +67,7 @@ func TestACME_A063_Identifiers(t *testing.T) {
 	} {
 		w.want(name, c.post(w.url("new-order"), payload), 400, malformed)
 	}
-	for _, kind := range []string{"foo", "ip", "DNS", "", "email", "uri"} {
+	for _, kind := range []string{"foo", "IP", "DNS", "", "email", "uri"} {
 		w.want(kind, c.post(w.url("new-order"), `{"identifiers":[{"type":"`+kind+`","value":"192.0.2.1"}]}`), 400, unsupportedIdentifier)
 	}
 	w.noOrders()
@@ -191,8 +191,8 @@ func TestACME_A072_Expired(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.config["default"] = Endpoint{Profiles: []string{"web", "short"}} })
 	c := w.client()
-	w.want("unknown", c.post(w.url("new-order"), strings.TrimSuffix(anOrder, "}")+`,"profile":"other"}`), 400, malformed)
-	w.want("empty", c.post(w.url("new-order"), strings.TrimSuffix(anOrder, "}")+`,"profile":""}`), 400, malformed)
+	w.want("unknown", c.post(w.url("new-order"), strings.TrimSuffix(anOrder, "}")+`,"profile":"other"}`), 400, invalidProfile)
+	w.want("empty", c.post(w.url("new-order"), strings.TrimSuffix(anOrder, "}")+`,"profile":""}`), 400, invalidProfile)
 	o := w.ok("known", c.post(w.url("new-order"), strings.TrimSuffix(anOrder, "}")+`,"profile":"short"}`), 201)
 	c.prove(o.Authorizations[0])
 	w.ok("finalize", c.post(o.Finalize, csrPayload(csrOf(t, leafKey(t), "www.example.org"))), 200)

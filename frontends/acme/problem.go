@@ -27,8 +27,10 @@ const (
 	compound                = "compound"
 	connectionError         = "connection"
 	dnsError                = "dns"
+	externalAccountRequired = "externalAccountRequired"
 	incorrectResponse       = "incorrectResponse"
 	invalidContact          = "invalidContact"
+	invalidProfile          = "invalidProfile" // draft-ietf-acme-profiles, Section 6.3
 	malformed               = "malformed"
 	orderNotReady           = "orderNotReady"
 	rateLimited             = "rateLimited"
@@ -54,6 +56,8 @@ type problem struct {
 	Subproblems []subproblem     `json:"u,omitempty"`
 	Algorithms  []jose.Algorithm `json:"-"` // RFC 8555, Section 6.2
 	RetryAfter  time.Duration    `json:"-"`
+	Location    string           `json:"-"` // whose account has the key: RFC 8555, Section 7.3.5
+	Terms       string           `json:"-"` // to be agreed to: RFC 8555, Section 7.3.3
 }
 
 // A subproblem is about one identifier (RFC 8555, Section 6.7.1). Only these name one.
@@ -78,7 +82,8 @@ func (p *problem) shown() any {
 		Status      int              `json:"status,omitempty"`
 		Algorithms  []jose.Algorithm `json:"algorithms,omitempty"`
 		Subproblems []sub            `json:"subproblems,omitempty"`
-	}{errorPrefix + p.Type, p.Detail, p.Status, p.Algorithms, nil}
+		Instance    string           `json:"instance,omitempty"`
+	}{errorPrefix + p.Type, p.Detail, p.Status, p.Algorithms, nil, p.Terms}
 	for _, s := range p.Subproblems {
 		out.Subproblems = append(out.Subproblems, sub{errorPrefix + s.Type, s.Detail, s.Identifier})
 	}
@@ -103,7 +108,7 @@ var reasons = map[engine.Reason]problem{
 	engine.BadKey:         {Type: badCSR, Status: http.StatusBadRequest}, // badPublicKey is about account keys
 	engine.NameNotAllowed: {Type: rejectedIdentifier, Status: http.StatusForbidden},
 	engine.NotAuthorized:  {Type: unauthorized, Status: http.StatusForbidden},
-	engine.UnknownProfile: {Type: malformed, Status: http.StatusBadRequest},
+	engine.UnknownProfile: {Type: invalidProfile, Status: http.StatusBadRequest},
 	engine.PolicyRefused:  {Type: unauthorized, Status: http.StatusForbidden},
 	engine.LimitExceeded:  {Type: rateLimited, Status: http.StatusTooManyRequests},
 	engine.Rejected:       {Type: unauthorized, Status: http.StatusForbidden},
@@ -175,7 +180,7 @@ func validationProblem(err error) *problem {
 func nameProblem(err error) (kind, detail string) {
 	var form *names.UnsupportedError
 	if errors.As(err, &form) {
-		return unsupportedIdentifier, "identifiers of this type are not taken; use dns"
+		return unsupportedIdentifier, "identifiers of this type are not taken; use dns or ip"
 	}
 	return malformed, err.Error()
 }
@@ -184,6 +189,12 @@ func nameProblem(err error) (kind, detail string) {
 func writeProblem(w http.ResponseWriter, p *problem) {
 	if p.RetryAfter > 0 {
 		retryAfter(w, p.RetryAfter)
+	}
+	if p.Location != "" {
+		w.Header().Set("Location", p.Location)
+	}
+	if p.Terms != "" {
+		w.Header().Add("Link", "<"+p.Terms+`>;rel="terms-of-service"`)
 	}
 	body, err := json.Marshal(p.shown())
 	if err != nil { // strings only: cannot be

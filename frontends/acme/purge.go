@@ -108,6 +108,9 @@ func deleteOrder(tx store.Tx, o *order) error {
 		} else if err != nil {
 			return err
 		}
+		if a.Pre { // others may use it
+			continue
+		}
 		if err := authzs.Delete(tx, a); err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func newRealWorld(t testing.TB) *realWorld {
 			if _, err := e.Use(context.Background(), engine.Setup{Policy: realPolicy(), Shapers: []engine.Step[engine.Shaper]{{Name: "profile", Run: shaper(w)}}}, "test"); err != nil {
 				t.Fatal(err)
 			}
-			rw.Engine, w.deps.Requests, w.deps.Certificates, w.deps.Profiles = e, e, e, e.Profiles()
+			rw.Engine, w.deps.Requests, w.deps.Certificates, w.deps.Grants, w.deps.Profiles = e, e, e, e, e.Profiles()
 		}
 	})
 	return rw

@@ -36,7 +36,10 @@ type account struct {
 	Key      json.RawMessage `json:"k"` // canonical JWK
 	Contact  []string        `json:"c,omitempty"`
 	Agreed   bool            `json:"t,omitzero"`  // to the terms of service
+	Terms    string          `json:"u,omitempty"` // their address
 	State    state           `json:"s,omitempty"` // empty is valid
+	Grant    string          `json:"g,omitempty"` // that the account is bound to
+	Binding  json.RawMessage `json:"b,omitempty"` // as the client sent it, to be shown again
 	Created  int64           `json:"a"`
 }
 
@@ -64,8 +67,9 @@ func keyValue(thumbprint [sha256.Size]byte) string { return string(thumbprint[:1
 type order struct {
 	ID      string   `json:"i"`
 	Account string   `json:"a"`
-	Names   []string `json:"n"` // canonical, each once
-	Authz   []string `json:"z"` // authorizations, in the order of Names
+	Names   []string `json:"n"`           // as stored writes them, each once
+	Above   []string `json:"b,omitempty"` // for each the domain that speaks for it, if the client named one; none: for no name
+	Authz   []string `json:"z"`           // authorizations, in the order of Names; several names can share one
 	Profile string   `json:"p,omitempty"`
 	Expires int64    `json:"x"`
 	Request string   `json:"r,omitempty"` // of the engine, from finalize on
@@ -76,12 +80,13 @@ var orders = store.Table[order]{
 	Name: "acme_orders", Version: 1,
 	Key: func(o *order) string { return o.ID },
 	Indexes: []store.Index[order]{
-		// What an account has begun and not brought to finalize.
-		{Name: "open", Keys: func(o *order) []string {
-			if o.Request != "" {
-				return nil
+		// All of an account, and those that it has begun and not brought to finalize.
+		{Name: "account", Keys: func(o *order) []string {
+			all := []string{ofAccount(o.Account, o.ID)}
+			if o.Request == "" {
+				all = append(all, openValue(o.Account, o.Expires))
 			}
-			return []string{openValue(o.Account, o.Expires)}
+			return all
 		}},
 	},
 }
@@ -89,10 +94,13 @@ var orders = store.Table[order]{
 // openValue has an account's orders lie in the order in which they expire.
 func openValue(account string, expires int64) string { return fmt.Sprintf("%s%010x", account, expires) }
 
+// ofAccount has an account's orders lie together, apart from the open ones.
+func ofAccount(account, order string) string { return account + "/" + order }
+
 func (o *order) generalNames() []names.Name {
 	out := make([]names.Name, len(o.Names))
 	for i, n := range o.Names {
-		out[i] = names.Name{Type: names.DNS, Value: n}
+		out[i] = fromStored(n)
 	}
 	return out
 }
@@ -102,7 +110,10 @@ func (o *order) generalNames() []names.Name {
 type authz struct {
 	ID         string      `json:"i"`
 	Account    string      `json:"a"`
-	Name       string      `json:"n"` // as in the order
+	Name       string      `json:"n"`           // as in the order, or the domain above
+	Below      bool        `json:"w,omitzero"`  // also for all names below (RFC 9444)
+	Pre        bool        `json:"f,omitzero"`  // made without an order: all of them may use it
+	Grant      string      `json:"g,omitempty"` // that vouches for the name; then there are no challenges
 	State      state       `json:"s,omitempty"`
 	Expires    int64       `json:"x"`
 	Challenges []challenge `json:"c"`
@@ -143,6 +154,13 @@ var authzs = store.Table[authz]{
 				return nil
 			}
 			return []string{provedValue(a.Account, a.Name)}
+		}},
+		// Those that were made without an order: by name, and all of an account.
+		{Name: "pre", Keys: func(a *authz) []string {
+			if !a.Pre || a.State == invalid || a.State == deactivated {
+				return nil
+			}
+			return []string{"n" + provedValue(a.Account, a.Name), "o" + openValue(a.Account, a.Expires)}
 		}},
 	},
 }
@@ -198,12 +216,13 @@ func (a *authz) failed() *challenge {
 	return &a.Challenges[i]
 }
 
-// proof is what the engine is told of a valid authorization.
-func (a *authz) proof() engine.Proof {
+// proof is what the engine is told of a valid authorization: control of those
+// names of an order that it is for.
+func (a *authz) proof(of []names.Name) engine.Proof {
 	return engine.Proof{
 		Method:    a.Challenges[0].Type, // a valid one has only the challenge that made it so
 		Principal: engine.Principal("account:" + a.Account),
-		Names:     []names.Name{{Type: names.DNS, Value: a.Name}},
+		Names:     of,
 		Ref:       a.ID,
 		By:        a.By,
 		At:        time.Unix(a.Validated, 0).UTC(),

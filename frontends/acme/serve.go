@@ -22,7 +22,9 @@ type call struct {
 	ctx context.Context
 	now time.Time
 	id  string // in the path, of the form of store.NewID
-	sub string // what follows it: the type of a challenge
+	sub string // what follows it: the type of a challenge, where a page begins, the number of a chain
+
+	accept []string // of the request's header
 
 	head bool // HEAD instead of GET
 
@@ -55,10 +57,13 @@ var (
 		"new-nonce":   {get: (*call).newNonce, post: (*call).newNonce},
 		"new-account": {post: (*call).newAccount, signer: byKey},
 		"new-order":   {post: (*call).newOrder},
+		"new-authz":   {post: (*call).preAuthorize},
+		"key-change":  {post: (*call).keyChange},
 		"revoke-cert": {post: (*call).revoke, signer: byEither},
 	}
 	withID = map[string]resource{
 		"account":     {post: (*call).accountUpdate},
+		"orders":      {post: (*call).ordersOf},
 		"order":       {post: (*call).order},
 		"finalize":    {post: (*call).finalize},
 		"authz":       {post: (*call).authorization},
@@ -78,7 +83,7 @@ func (f *Frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Access-Control-Expose-Headers", "Replay-Nonce, Location, Link, Retry-After")
 
-	c := &call{f: f, w: w, ctx: r.Context(), now: f.deps.Now(), head: r.Method == http.MethodHead}
+	c := &call{f: f, w: w, ctx: r.Context(), now: f.deps.Now(), head: r.Method == http.MethodHead, accept: r.Header.Values("Accept")}
 	res, ok := f.route(c, r)
 	if c.ep != nil {
 		h.Add("Link", "<"+c.ep.index+`>;rel="index"`) // Section 7.1
@@ -122,7 +127,9 @@ func (f *Frontend) route(c *call, r *http.Request) (resource, bool) {
 	switch {
 	case kind == "order" && c.sub == "finalize":
 		kind, c.sub = "finalize", ""
-	case kind == "finalize", (kind == "challenge") != (c.sub != ""):
+	case kind == "finalize", kind == "challenge" && c.sub == "":
+		return resource{}, false
+	case c.sub != "" && kind != "challenge" && kind != "orders" && kind != "certificate":
 		return resource{}, false
 	}
 	res, ok := withID[kind]

@@ -153,7 +153,7 @@ func TestACME_A030_NonceOnErrors(t *testing.T) {
 	}
 }
 
-func TestACME_A038_Directory(t *testing.T) {
+func TestACME_A038_A039_Directory(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.config["default"] = Endpoint{Profiles: []string{"web"}, TermsOfService: "https://ca.example/terms", Website: "https://ca.example/"}
 		w.config["inner"] = Endpoint{Profiles: []string{"web"}}
@@ -163,22 +163,22 @@ func TestACME_A038_Directory(t *testing.T) {
 		if a.header.Get("Content-Type") != "application/json" || a.header.Get("Link") != "" {
 			t.Errorf("%s: %v", url, a.header)
 		}
-		for _, u := range []string{a.NewNonce, a.NewAccount, a.NewOrder, a.RevokeCert} {
+		for _, u := range []string{a.NewNonce, a.NewAccount, a.NewOrder, a.RevokeCert, a.text("keyChange")} {
 			if !strings.HasPrefix(u, w.base+"/acme/"+base+"/") {
 				t.Errorf("%s: %q", url, u)
 			}
 		}
-		for _, absent := range []string{"newAuthz", "keyChange", "renewalInfo"} { // what is not offered is not there
+		for _, absent := range []string{"newAuthz"} { // what is not offered is not there
 			if _, ok := a.raw[absent]; ok {
 				t.Errorf("%s has %s", url, absent)
 			}
 		}
 		var meta map[string]any
 		json.Unmarshal(a.raw["meta"], &meta)
-		if base == "default" && (meta["termsOfService"] != "https://ca.example/terms" || meta["website"] != "https://ca.example/") || base == "inner" && meta != nil {
+		if base == "default" && (meta["termsOfService"] != "https://ca.example/terms" || meta["website"] != "https://ca.example/") || base == "inner" && len(meta) != 1 {
 			t.Errorf("%s: meta %v", url, meta)
 		}
-		if meta["caaIdentities"] != nil || meta["externalAccountRequired"] != nil {
+		if meta["externalAccountRequired"] != nil || meta["subdomainAuthAllowed"] != nil {
 			t.Errorf("%s: meta %v", url, meta)
 		}
 	}

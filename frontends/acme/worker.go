@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/engine/names"
 	"chancery/store"
 )
 
@@ -30,7 +31,7 @@ func (f *Frontend) attempt(a *authz, ch challenge, thumbprint string) <-chan err
 	result := make(chan error, 1)
 	started := f.tasks.start(func() {
 		defer f.doing.validated(a.Account)
-		err := f.validate(a.Name, ch, thumbprint)
+		err := f.validate(fromStored(a.Name), ch, thumbprint)
 		if f.base.Err() != nil && err != nil {
 			err = errStopping // it did not fail, it was interrupted
 		}
@@ -44,13 +45,17 @@ func (f *Frontend) attempt(a *authz, ch challenge, thumbprint string) <-chan err
 }
 
 // validate asks the network (RFC 8555, Sections 8.1, 8.3 and 8.4).
-func (f *Frontend) validate(name string, ch challenge, thumbprint string) error {
+func (f *Frontend) validate(name names.Name, ch challenge, thumbprint string) error {
 	authorization := ch.Token + "." + thumbprint
 	if ch.Type == engine.DNS01 {
 		digest := sha256.Sum256([]byte(authorization))
-		return f.validator.DNS01(f.base, strings.TrimPrefix(name, "*."), base64.RawURLEncoding.EncodeToString(digest[:]))
+		return f.validator.DNS01(f.base, strings.TrimPrefix(name.Value, "*."), base64.RawURLEncoding.EncodeToString(digest[:]))
 	}
-	return f.validator.HTTP01(f.base, name, ch.Token, authorization)
+	host := name.Value
+	if name.Type == names.IP && strings.Contains(host, ":") { // RFC 8738, Section 5: as in the Host header
+		host = "[" + host + "]"
+	}
+	return f.validator.HTTP01(f.base, host, ch.Token, authorization)
 }
 
 // errUnchanged ends an Update that has nothing to write.
