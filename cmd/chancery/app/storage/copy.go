@@ -92,7 +92,9 @@ func (n *node) copy(ctx context.Context, c *cobra.Command, src, dst place) (err 
 			last = doing + table
 			done++
 		}
-		bar.show(doing, done, steps, fmt.Sprintf("%s: %d rows", table, rows))
+		if rows > 0 {
+			bar.show(doing+" "+table, done, steps, fmt.Sprintf("%d rows", rows))
+		}
 	}})
 	bar.end()
 	if errors.Is(err, context.Canceled) {

@@ -51,7 +51,7 @@ func (p *progress) show(doing string, done, of int, detail string) {
 		return
 	}
 	full := int(part * width)
-	line := fmt.Sprintf("%-10s [%s%s] %3.0f %% %s", doing, strings.Repeat("#", full), strings.Repeat(".", width-full), 100*part, detail)
+	line := fmt.Sprintf("%-30s [%s%s] %3.0f %% %s", doing, strings.Repeat("#", full), strings.Repeat(".", width-full), 100*part, detail)
 	fmt.Fprintf(p.to, "\r%s%s", line, strings.Repeat(" ", max(0, p.shown-len(line))))
 	p.shown = len(line)
 }
