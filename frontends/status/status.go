@@ -147,6 +147,10 @@ func (f *Frontend) file(w http.ResponseWriter, r *http.Request, id string, get f
 	case errors.Is(err, engine.ErrNoCertificate):
 		refuse(w, http.StatusNotFound, "There is no CA key with this identifier here.")
 		return
+	case errors.Is(err, engine.ErrQuarantine):
+		w.Header().Set("Retry-After", "60")
+		refuse(w, http.StatusServiceUnavailable, "This CA was restored from a backup, and its last revocation list is not known here yet. Try again later.")
+		return
 	case err != nil:
 		f.d.Log.ErrorContext(r.Context(), "status could not be read", "key", id, "error", err)
 		w.Header().Set("Retry-After", "5")

@@ -14,9 +14,9 @@ import (
 	"chancery/cmd/chancery/app/join"
 )
 
-// keepFiles writes the files of a backup that the data directory does not have.
-// CA certificates that differ are another CA's.
-func (p Place) keepFiles(files map[string][]byte) error {
+// keepFiles writes the files of a backup that the data directory does not have:
+// the settings, or all others. CA certificates that differ are another CA's.
+func (p Place) keepFiles(files map[string][]byte, settings bool) error {
 	for name := range files {
 		if !known(name) {
 			return fmt.Errorf("the backup has a file called %.100q, which none has", name)
@@ -29,6 +29,9 @@ func (p Place) keepFiles(files map[string][]byte) error {
 		files[settingsName] = nil // they had been elsewhere; these say where the records are
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if settings != (name == settingsName) {
+			continue
+		}
 		if err := p.keepFile(name, files[name]); err != nil {
 			return err
 		}

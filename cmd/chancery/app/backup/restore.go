@@ -59,7 +59,7 @@ func Restore(ctx context.Context, path string, p Place, ev Evidence) (err error)
 	if err != nil {
 		return err
 	}
-	if err := p.keepFiles(files); err != nil {
+	if err := p.keepFiles(files, true); err != nil { // they say where the records go
 		return err
 	}
 	db, err := p.open(ctx)
@@ -67,7 +67,14 @@ func Restore(ctx context.Context, path string, p Place, ev Evidence) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	if err := p.load(ctx, path, s, db); err != nil {
+	begun, err := p.begun(ctx, s, db)
+	if err != nil {
+		return err
+	}
+	if err := p.keepFiles(files, false); err != nil {
+		return err
+	}
+	if err := p.load(ctx, path, s, db, begun); err != nil {
 		return err
 	}
 	e, err := p.engine(ctx, seal, db)
@@ -164,28 +171,35 @@ func (p Place) open(ctx context.Context) (store.DB, error) {
 	return db, nil
 }
 
-// load writes the documents. What an earlier try left is taken out first.
-func (p Place) load(ctx context.Context, path string, s *archive.Summary, db store.DB) error {
+// begun reports whether an earlier restore of this backup into the store did not
+// end, and refuses a store with anything else in it.
+func (p Place) begun(ctx context.Context, s *archive.Summary, db store.DB) (bool, error) {
 	q, err := engine.RestoreOf(ctx, db)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case q == nil:
 		if err := archive.Empty(ctx, db, Schemas(p.Schemas)); err != nil {
-			return fmt.Errorf("%w; restore into an empty data directory or database. Nothing was changed", err)
+			return false, fmt.Errorf("%w; restore into an empty data directory or database", err)
 		}
-		if err := engine.BeginRestore(ctx, db, s.Made, p.Now(), restorer().Person); err != nil {
-			return err
-		}
+		return false, nil
 	case q.Whole:
-		return fmt.Errorf("%w: the backup of %s was restored into it already; go on with chancery restore add or release", archive.ErrNotEmpty, q.Backup.Format(time.RFC3339))
+		return false, fmt.Errorf("%w: the backup of %s was restored into it already; go on with chancery restore add or release", archive.ErrNotEmpty, q.Backup.Format(time.RFC3339))
 	case !q.Backup.Equal(s.Made):
-		return fmt.Errorf("the restore of the backup of %s did not end here: end that one, or take an empty data directory or database", q.Backup.Format(time.RFC3339))
-	default:
+		return false, fmt.Errorf("the restore of the backup of %s did not end here: end that one, or take an empty data directory or database", q.Backup.Format(time.RFC3339))
+	}
+	return true, nil
+}
+
+// load writes the documents. What an earlier try left is taken out first.
+func (p Place) load(ctx context.Context, path string, s *archive.Summary, db store.DB, begun bool) error {
+	if begun {
 		p.Say("an earlier restore did not end; its records are taken out first")
 		if err := archive.Clear(ctx, db, Schemas(p.Schemas)); err != nil {
 			return err
 		}
+	} else if err := engine.BeginRestore(ctx, db, s.Made, p.Now(), restorer().Person); err != nil {
+		return err
 	}
 	f, err := os.Open(path)
 	if err != nil {
