@@ -97,6 +97,18 @@ func serverName(n names.Name) string {
 	return strings.Join(labels, ".") + ".ip6.arpa"
 }
 
+// only: RFC 8737, Section 3: the name being validated and no other entries,
+// compared without case. RFC 8738, Section 6: an address likewise.
+func only(san []byte, name names.Name) bool {
+	all, err := names.ParseSAN(san)
+	if err != nil || len(all) != 1 || all[0] != name {
+		return false
+	}
+	// The parser takes a name that is there twice for one.
+	alone, err := names.MarshalSAN(all)
+	return err == nil && len(san) == len(alone)
+}
+
 // wrong says what is wrong with a certificate, or nothing. Who signed it and
 // until when it is valid does not matter (RFC 8737, Section 4).
 func wrong(c *x509.Certificate, name names.Name, digest [sha256.Size]byte) string {
@@ -105,10 +117,7 @@ func wrong(c *x509.Certificate, name names.Name, digest [sha256.Size]byte) strin
 		switch {
 		case x.Id.Equal(idSubjectAltName):
 			alternatives++
-			// RFC 8737, Section 3: the name being validated and no other entries,
-			// compared without case. RFC 8738, Section 6: an address likewise.
-			all, err := names.ParseSAN(x.Value)
-			if err != nil || len(all) != 1 || all[0] != name {
+			if !only(x.Value, name) {
 				return "must have this name as its only subject alternative name"
 			}
 		case x.Id.Equal(idPeAcmeIdentifier):

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -38,7 +39,9 @@ func newFarm(t testing.TB, change ...func(*Config)) *farm {
 	t.Helper()
 	f := &farm{t: t, dns: dnstest.Start(t), handle: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, ka) }}
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.handle(w, r) })
-	f.http, f.tls = httptest.NewServer(h), httptest.NewTLSServer(h)
+	f.http, f.tls = httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	f.tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	f.tls.StartTLS()
 	t.Cleanup(f.http.Close)
 	t.Cleanup(f.tls.Close)
 	f.dns.A("*", "198.51.100.7")
