@@ -122,6 +122,9 @@ func (b *bench) measure() error {
 	if err := b.laterStart(i); err != nil {
 		return err
 	}
+	if err := b.compactedDisk(); err != nil {
+		return err
+	}
 	return b.acmeDisk()
 }
 
@@ -196,6 +199,35 @@ func (b *bench) nativeFigures(i *install) error {
 	}
 	b.report("native submit, c=8", 17, 13, l.Units, "s", text)
 	return nil
+}
+
+// compactedDisk is what is left of a file with nothing but native certificates
+// when it is as small as it can be: the whole file, not its growth.
+func (b *bench) compactedDisk() error {
+	i, err := b.newInstall("compacted")
+	if err != nil {
+		return err
+	}
+	if err := i.start(); err != nil {
+		return err
+	}
+	args, err := i.native(b.prefill, 32)
+	var text string
+	if err == nil {
+		_, text, err = b.clean(args...)
+	}
+	if err == nil {
+		err = i.delivered()
+	}
+	if err = errors.Join(err, i.Stop()); err != nil {
+		return err
+	}
+	if out, err := exec.Command(b.chancery, "store", "compact", "--data", i.data, "--config", i.conf).CombinedOutput(); err != nil {
+		return fmt.Errorf("store compact: %w\n%s", err, out)
+	}
+	size, err := allocated(filepath.Join(i.data, storeFile))
+	b.report("disk per certificate, native, compacted", 3.0, 2.0, float64(size)/1000/float64(b.prefill), "KB", "chancery store compact, after: "+text)
+	return err
 }
 
 func (b *bench) acmeFigures(i *install) error {
