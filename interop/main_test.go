@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"chancery/interop/live"
@@ -23,11 +24,15 @@ var (
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	for _, client := range []string{"certbot", "lego", "openssl", "curl"} {
+	for _, client := range []string{"certbot", "lego", "openssl", "curl", "strace"} {
 		if _, err := exec.LookPath(client); err != nil {
 			fmt.Fprintf(os.Stderr, "%s is not installed: run \"make deps\" (Debian), or install it yourself\n", client)
 			return 1
 		}
+	}
+	if dir := os.Getenv(binaries); dir != "" {
+		release, faulty = filepath.Join(dir, "chancery"), filepath.Join(dir, "chancery-faults")
+		return pgtest.Run(m)
 	}
 	dir, err := os.MkdirTemp("", "chancery-interop-")
 	if err != nil {
@@ -44,3 +49,7 @@ func testMain(m *testing.M) int {
 	}
 	return pgtest.Run(m)
 }
+
+// binaries is the variable with the folder of binaries that are built already,
+// for a test that runs itself in another process.
+const binaries = "CHANCERY_BINARIES"
