@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"chancery/store"
 	"chancery/store/postgres/pgtest"
@@ -141,12 +142,12 @@ func TestTablesInUse(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(ctx, dsn, Options{}, storetest.Docs().Schema()); err == nil || !strings.Contains(err.Error(), "stop all nodes") {
+	if _, err := Open(ctx, dsn, Options{Patience: time.Second / 5}, storetest.Docs().Schema()); err == nil || !strings.Contains(err.Error(), "stop all nodes") {
 		t.Errorf("a new index while another process writes: %v", err)
 	}
 	newer := *old
 	newer.Version = 2
-	if _, err := Open(ctx, dsn, Options{}, newer.Schema()); err == nil || !strings.Contains(err.Error(), "stop all nodes") {
+	if _, err := Open(ctx, dsn, Options{Patience: time.Second / 5}, newer.Schema()); err == nil || !strings.Contains(err.Error(), "stop all nodes") {
 		t.Errorf("a new format while another process writes: %v", err)
 	}
 	// The server forgets a process that it has lost; the tables change; the

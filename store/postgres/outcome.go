@@ -58,7 +58,7 @@ var errElsewhere = errors.New("the server that answers now is another")
 
 // ask asks the server for the outcome of a transaction.
 func (d *DB) ask(ctx context.Context, was server, xid uint64, w store.Write) (status, error) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := context.WithTimeout(ctx, d.o.Patience)
 	defer cancel()
 	s, err := d.acquire(ctx)
 	if err != nil {

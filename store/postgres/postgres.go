@@ -39,7 +39,8 @@ type Options struct {
 	Jitter func() float64
 
 	// Patience bounds how long an Update that must be tried again, or finds no
-	// server, goes on; 10 s if zero.
+	// server, goes on, and how long Open waits for processes that use tables
+	// which it has to change; 10 s if zero.
 	Patience time.Duration
 }
 
@@ -105,16 +106,20 @@ type Stats struct {
 	Commits uint64 // for them: one each, retries not counted
 	Retries uint64 // of functions of Updates, for whatever reason
 	Unknown uint64 // Updates whose outcome could not be learnt
-	Conns   int    // connections to the server now
-	Busy    int    // of them, those in use
-	Most    int    // connections that there may be
+
+	// Exchanges counts how often a transaction has waited for the server.
+	Exchanges uint64
+
+	Conns int // connections to the server now
+	Busy  int // of them, those in use
+	Most  int // connections that there may be
 }
 
 // Stats says what was done since Open.
 func (d *DB) Stats() Stats {
 	p := d.pool.Stat()
 	return Stats{
-		Updates: d.updates.Load(), Commits: d.commits.Load(), Retries: d.retries.Load(), Unknown: d.lost.Load(),
+		Updates: d.updates.Load(), Commits: d.commits.Load(), Retries: d.retries.Load(), Unknown: d.lost.Load(), Exchanges: d.stmts.exchanges.Load(),
 		Conns: int(p.TotalConns()), Busy: int(p.AcquiredConns()), Most: int(p.MaxConns()),
 	}
 }

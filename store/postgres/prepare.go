@@ -106,16 +106,13 @@ func (p *preparer) lock(ctx context.Context, key string, most time.Duration, wai
 
 var errLocked = errors.New("somebody else has the lock")
 
-// inUse is how long a process that wants to change tables waits for others that
-// are just ending.
-const inUse = 5 * time.Second
-
-// exclude makes sure that no other process uses the tables.
+// exclude makes sure that no other process uses the tables. It waits a little for
+// one that is just ending.
 func (p *preparer) exclude(ctx context.Context) error {
 	if p.alone {
 		return nil
 	}
-	err := p.lock(ctx, lockUse, inUse, "another process uses the tables that are to change: waiting for it to end")
+	err := p.lock(ctx, lockUse, p.d.o.Patience, "another process uses the tables that are to change: waiting for it to end")
 	if errors.Is(err, errLocked) {
 		return errors.New("another process uses the tables that this version changes: stop all nodes, then start this version")
 	}

@@ -109,6 +109,7 @@ const keptBuffer = 64 << 10
 // A *pgconn.PgError says that nothing of what was sent since the last exchange,
 // or of the whole transaction, was done, unless the session ended by it.
 func (s *session) exchange(deadline time.Time, row func(values [][]byte)) error {
+	s.stmts.exchanges.Add(1)
 	s.buf = append(s.buf, syncMessage...)
 	if err := s.send(deadline); err != nil {
 		return err

@@ -3,6 +3,7 @@ package postgres
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 
 	"chancery/store"
 
@@ -38,6 +39,8 @@ type statements struct {
 	sql    []string
 	names  []string       // under which they are prepared
 	tables map[string]int // number of a table
+
+	exchanges atomic.Uint64
 }
 
 // maxName is how long PostgreSQL lets a name be, in bytes.
