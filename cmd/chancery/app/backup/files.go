@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -81,13 +82,13 @@ func (p Place) settingsFor(doc []byte) ([]byte, error) {
 	if p.File != "" {
 		return nil, nil
 	}
-	n := config.DefaultNode()
-	if _, err := config.Decode(settingsName, doc, &n, config.Open{}); err != nil {
+	n, err := loadSettings(doc)
+	if err != nil {
 		return nil, err
 	}
 	switch {
 	case p.DSN != "":
-		n.Store = config.Store{Postgres: &config.Postgres{DSNFile: join.DSNFile}}
+		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSNFile: join.DSNFile}
 		if err := datadir.Write(p.Dir.Path(join.DSNFile), []byte(p.DSN+"\n"), 0o600); err != nil {
 			return nil, err
 		}
@@ -96,4 +97,22 @@ func (p Place) settingsFor(doc []byte) ([]byte, error) {
 		return nil, fmt.Errorf("the records were in PostgreSQL: say where to restore them, with --dsn, or with a chancery.yaml in %s", string(p.Dir))
 	}
 	return doc, nil
+}
+
+// loadSettings reads settings as if they lay in their place.
+func loadSettings(doc []byte) (config.Node, error) {
+	dir, err := os.MkdirTemp("", "chancery-settings-")
+	if err != nil {
+		return config.Node{}, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, settingsName)
+	if err := os.WriteFile(path, doc, 0o600); err != nil {
+		return config.Node{}, err
+	}
+	n, err := config.LoadNode(path, true)
+	if err != nil {
+		err = fmt.Errorf("the settings of the backup cannot be used here; put a %s into the data directory: %w", settingsName, err)
+	}
+	return n, err
 }

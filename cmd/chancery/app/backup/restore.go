@@ -150,7 +150,7 @@ func (p Place) settings() (config.Node, error) {
 	}
 	n, err := config.LoadNode(file, must)
 	if p.DSN != "" {
-		n.Store = config.Store{Postgres: &config.Postgres{DSN: config.Secret(p.DSN)}}
+		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSN: config.Secret(p.DSN)}
 	}
 	return n, err
 }
