@@ -139,7 +139,7 @@ func (o *connection) statusText(s *client.Status, grants []client.Grant) string 
 		rows = append(rows, []string{a.Name, when(a.NotAfter), a.Subject, yes(a.CanSign), when(a.NextUpdate)})
 	}
 	b.WriteString(table(rows) + "\n")
-	if len(s.Nodes) > 1 || nodesText(s.Nodes) != "" {
+	if len(s.Nodes) > 0 {
 		b.WriteString(nodeTable(s.Nodes) + nodesText(s.Nodes) + "\n")
 	}
 	if f := s.Founder; f != nil {

@@ -152,7 +152,11 @@ func (m *member) self() engine.Node {
 		Keys: n.Engine.SignsWith(), Started: m.started, Beat: n.Now().UTC(),
 	}
 	_, self.Policy, _ = n.Engine.PolicyDocument()
-	for _, p := range []string{m.differ, m.cannot} {
+	lonely := ""
+	if n.Shared() && n.Settings.PublicURL.HTTP == "" {
+		lonely = "public_url.http is not set: what it decides names this node alone as the place of CRLs and OCSP"
+	}
+	for _, p := range []string{m.differ, m.cannot, lonely} {
 		if p != "" {
 			self.Problems = append(self.Problems, p)
 		}
