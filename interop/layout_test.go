@@ -31,7 +31,7 @@ const module = "chancery"
 func rules() []rule {
 	web, sql := []string{"net/http", "database/sql"}, []string{"go.etcd.io/bbolt", "github.com/jackc/pgx"}
 	return []rule{
-		{under: "cmd", ours: []string{"frontends", "modules", "engine", "store"}},
+		{under: "cmd", ours: []string{"frontends", "modules", "engine", "store"}, never: sql},
 		{under: "frontends/native/client"},
 		{under: "frontends/access"}, // shared like internal, and with cmd
 		{under: "frontends/internal", ours: []string{"engine", "store"}, never: sql},
@@ -41,7 +41,9 @@ func rules() []rule {
 		{under: "modules", ours: []string{"engine"}, never: sql},
 		{under: "engine/*", ours: []string{"engine/*"}, never: slices.Concat(web, sql)},
 		{under: "engine", ours: []string{"store"}, never: slices.Concat(web, sql)},
-		{under: "store", never: web[:1]},
+		{under: "store/bolt", ours: []string{"store"}, never: []string{"net/http", "database/sql", sql[1]}},
+		{under: "store/postgres", ours: []string{"store"}, never: []string{"net/http", "database/sql", sql[0]}},
+		{under: "store", never: slices.Concat(web, sql)},
 		{under: "interop/invariants", ours: []string{"engine", "store"}}, // judges records, not what users see
 		{under: "interop"},
 	}
@@ -209,6 +211,14 @@ func TestLayoutCatches(t *testing.T) {
 		{"engine/names/a.go", `import "go.etcd.io/bbolt"`, "imports go.etcd.io/bbolt"},
 		{"store/bolt/a.go", `import ("chancery/store"; "go.etcd.io/bbolt")`, ""},
 		{"store/bolt/a.go", `import "chancery/engine"`, "imports chancery/engine"},
+		{"store/bolt/a.go", `import "github.com/jackc/pgx/v5"`, "imports github.com/jackc/pgx/v5"},
+		{"store/postgres/a.go", `import ("chancery/store"; "github.com/jackc/pgx/v5/pgxpool")`, ""},
+		{"store/postgres/pgtest/a.go", `import "github.com/jackc/pgx/v5"`, ""},
+		{"store/postgres/a.go", `import "go.etcd.io/bbolt"`, "imports go.etcd.io/bbolt"},
+		{"store/postgres/a.go", `import "database/sql"`, "imports database/sql"},
+		{"store/a.go", `import "github.com/jackc/pgx/v5"`, "imports github.com/jackc/pgx/v5"},
+		{"store/storetest/a.go", `import ("chancery/store/bolt"; "chancery/store/postgres")`, ""},
+		{"cmd/chancery/app/a.go", `import "github.com/jackc/pgx/v5"`, "imports github.com/jackc/pgx/v5"},
 		{"interop/live/a.go", `import "chancery/engine"`, "imports chancery/engine"},
 		{"interop/invariants/a.go", `import ("chancery/engine"; "chancery/store")`, ""},
 		{"interop/invariants/a.go", `import "chancery/store/bolt"`, ""},

@@ -120,6 +120,7 @@ func inspect(ctx context.Context, conn *pgx.Conn, allowUnsafe bool) (is server, 
 	).Scan(&s.version, &s.fsync, &s.pages, &s.commit, &s.encoding, &s.isolation, &s.standby, &is.system, &is.started); err != nil {
 		return is, fmt.Errorf("asking the database server for its settings: %w", err)
 	}
+	is.lax = s.commit == "off"
 	return is, s.check(allowUnsafe)
 }
 

@@ -57,8 +57,12 @@ func (d *DB) prepare(ctx context.Context, conf *pgxpool.Config, schemas []store.
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	if _, err := inspect(ctx, conn, d.o.AllowUnsafe); err != nil {
+	is, err := inspect(ctx, conn, d.o.AllowUnsafe)
+	if err != nil {
 		return err
+	}
+	if is.lax {
+		d.o.Log.WarnContext(ctx, "synchronous_commit=off was accepted: "+UnsafeWords)
 	}
 	p := &preparer{d: d, conn: conn, schemas: schemas}
 	if err := p.lock(ctx, lockPrepare, 0, "another process prepares the database: waiting for it"); err != nil {

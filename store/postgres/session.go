@@ -34,6 +34,7 @@ type session struct {
 type server struct {
 	system  string // the cluster
 	started string // this run of its server
+	lax     bool   // it answers a commit before it is on disk
 }
 
 // sessionKey is under which a connection keeps its session.

@@ -30,7 +30,7 @@ func Open(ctx context.Context, n config.Node, dir string, o Options, schemas ...
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, string(dsn), postgres.Options{Log: o.Log}, schemas...)
+	return postgres.Open(ctx, string(dsn), postgres.Options{Log: o.Log, AllowUnsafe: n.Store.Postgres.Unsafe()}, schemas...)
 }
 
 // Shared reports whether other processes may have the store open too.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chancery/store/postgres"
 )
 
 func writeFile(t *testing.T, doc string) string {
@@ -47,6 +49,7 @@ func TestSettingsErrors(t *testing.T) {
 		"proxies: [10.0.0.0/33]":                        "neither an address nor a network",
 		"store: {postgres: {dsn: x}, bolt: {path: y}}":  ":1:1: store: records are kept in one place",
 		"store: {postgres: {dsn: x, dsn_file: y}}":      ":1:9: store.postgres: give dsn or dsn_file",
+		"store: {postgres: {dsn: x, durability: none}}": `:1:28: store.postgres.durability: leave it out, or accept a server with synchronous_commit=off in these words: "a crash may lose`,
 		"store: {postgress: {dsn: x}}":                  "unknown key; did you mean postgres?",
 		"store: {postgres: {dns: x}}":                   "store.postgres.dns: unknown key; did you mean dsn?",
 		"log: {level: loud}":                            "is not debug",
@@ -75,7 +78,7 @@ func TestTheWrittenSettingsReadBack(t *testing.T) {
 	same := DefaultNode()
 	same.Store.Bolt = &Bolt{"chancery.db"}
 	shared, file, env := DefaultNode(), DefaultNode(), DefaultNode()
-	shared.Store.Postgres = &Postgres{DSN: `postgres://u:p"#w@db/chancery`}
+	shared.Store.Postgres = &Postgres{DSN: `postgres://u:p"#w@db/chancery`, Durability: postgres.UnsafeWords}
 	file.Store.Postgres, env.Store.Postgres = &Postgres{DSNFile: "/run/secrets/dsn"}, &Postgres{}
 	for _, n := range []Node{same, changed, shared, file, env} {
 		doc, err := WriteNode(n)

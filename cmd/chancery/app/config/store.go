@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/store/postgres"
 )
 
 // Store says where records are kept: in one of them.
@@ -32,7 +33,15 @@ type Bolt struct {
 type Postgres struct {
 	DSN     Secret `json:"dsn,omitempty"`      // such as postgres://chancery@db.example.org/chancery
 	DSNFile string `json:"dsn_file,omitempty"` // a file that holds it, so that a password need not stand in the settings; relative to the data directory
+
+	// Durability, if not empty, is postgres.UnsafeWords: the administrator takes
+	// a server that answers commits before they are on disk.
+	Durability string `json:"durability,omitempty"`
 }
+
+// Unsafe reports whether the administrator has accepted, in words, that a crash
+// of the server may lose what it acknowledged last.
+func (p *Postgres) Unsafe() bool { return p.Durability == postgres.UnsafeWords }
 
 // DSNVariable is the environment variable that holds the DSN when the settings
 // leave it out.
@@ -91,6 +100,9 @@ func (s *Store) check(fail func(key, format string, args ...any)) {
 	}
 	if s.Postgres.DSN != "" && s.Postgres.DSNFile != "" {
 		fail("store.postgres", "give dsn or dsn_file, not both")
+	}
+	if s.Postgres.Durability != "" && !s.Postgres.Unsafe() {
+		fail("store.postgres.durability", "leave it out, or accept a server with synchronous_commit=off in these words: %q", postgres.UnsafeWords)
 	}
 }
 
