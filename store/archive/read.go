@@ -248,6 +248,7 @@ func (d *reader) table(t Table) error {
 		return d.damaged("it has %d documents that do not add up to the %d that were written", sum.n, end.Documents)
 	}
 	d.s.Sums[t.Name] = end
+	d.where = "what follows the table " + t.Name
 	return d.next()
 }
 

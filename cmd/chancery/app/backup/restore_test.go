@@ -110,7 +110,7 @@ func TestRestoreRefuses(t *testing.T) {
 	}{
 		"no seal":              {file, func(h *home) { h.must(os.Remove(h.Dir.Seal())) }, "never holds it"},
 		"another seal":         {file, func(h *home) { b, _ := os.ReadFile(alien.Dir.Seal()); h.write(h.Dir.Seal(), string(b)) }, "put that there"},
-		"cut off":              {cut, nil, "in the trailer: it ends there"},
+		"cut off":              {cut, nil, "it ends there; it was cut off"},
 		"no file":              {filepath.Join(t.TempDir(), "none"), nil, "no such file"},
 		"made by somebody":     {rewritten(t, old, n, other, same), nil, "nobody with the key"},
 		"a file above":         {rewritten(t, old, n, n.Seal, evil("../x")), nil, "which none has"},
