@@ -57,6 +57,7 @@ func (c *Checker) Check(tx store.Tx, table, key string, _ []byte) []error {
 		}
 		return append(checkCertificate(tx, row), c.checkListed(tx, row)...)
 	}
+	c.lists = nil // they may be large, and a pass over certificates has ended
 	return nil
 }
 
@@ -122,7 +123,8 @@ func parsed(tx store.Tx, r *Request, twin bool) (*x509.Certificate, error) {
 }
 
 // checkCertificate: the request that it is of names it and nothing else, and the
-// bytes are what the row says. One that was imported has no request.
+// bytes are what the row says. One that was imported may have bytes and no
+// request, or neither.
 func checkCertificate(tx store.Tx, row *Certificate) []error {
 	if row.Status != Good && row.Status != Held && row.Status != Revoked {
 		return []error{wrong("there is no status %q", string(row.Status))}
@@ -134,10 +136,14 @@ func checkCertificate(tx store.Tx, row *Certificate) []error {
 	switch {
 	case store.Missing(err) && row.Imported != "": // after a restore: only its bytes are kept there
 		return checkBytes(tx, &Request{ID: row.Request, Cert: row.CertID}, row)
+	case store.Missing(err) && row.Imported != "":
+		r = &Request{ID: row.Request, Cert: row.CertID, State: StateIssued}
 	case store.Missing(err):
 		return []error{wrong("its request %s is not there", row.Request)}
 	case err != nil:
 		return []error{fmt.Errorf("its request %s: %w", row.Request, err)}
+	}
+	switch {
 	case r.Cert != row.CertID:
 		return []error{wrong("its request %s is about %s", r.ID, r.Cert)}
 	case r.State == StateAbandoned:

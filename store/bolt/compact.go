@@ -87,7 +87,7 @@ func compactTo(ctx context.Context, src *bbolt.DB, path string, progress func(do
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
 	dst.NoSync, dst.NoGrowSync = true, true // once at the end
-	dst.AllocSize = 64 << 10 // of a file that will not grow at once again
+	dst.AllocSize = 64 << 10                // of a file that will not grow at once again
 	err = src.View(func(tx *bbolt.Tx) error {
 		tables, err := tableStates(tx)
 		if err != nil {

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,6 +203,21 @@ func (d *DB) buildChunk(tx *bbolt.Tx, s store.Schema, ix store.IndexSchema, is *
 	}
 	is.Done, is.After = true, nil
 	return nil
+}
+
+// Tables names all tables in the file, also those that it was not opened with.
+func (d *DB) Tables(context.Context) (names []string, err error) {
+	err = d.b.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte(tablesBucket))
+		if b == nil {
+			return nil
+		}
+		return b.ForEach(func(name, _ []byte) error {
+			names = append(names, string(name))
+			return nil
+		})
+	})
+	return names, err
 }
 
 func readState(tx *bbolt.Tx, table string) (*tableState, error) {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
 	"time"
 
 	"chancery/store"
@@ -91,11 +92,18 @@ func Copy(ctx context.Context, from, to store.DB, schemas []store.Schema, o Opti
 		return nil, fmt.Errorf("the source: %w", err)
 	}
 	c := &copier{to: to, names: names(schemas), progress: o.Progress}
+	if err := c.know(ctx, from); err != nil {
+		return nil, err
+	}
 	if c.progress == nil {
 		c.progress = func(string, string, int) {}
 	}
 	if err := c.begin(ctx, o.Now); err != nil {
 		return nil, err
+	}
+	checks := map[string]func(key string, doc []byte) error{}
+	for _, s := range schemas {
+		checks[s.Name] = s.Check
 	}
 	var tables []Table
 	err := from.View(ctx, func(tx store.Tx) error { // one snapshot for all of it
@@ -106,7 +114,7 @@ func Copy(ctx context.Context, from, to store.DB, schemas []store.Schema, o Opti
 			}
 		}
 		for _, name := range c.names {
-			t, err := c.sum(ctx, "reading", tx, name)
+			t, err := c.sum(ctx, "reading", tx, name, checks[name])
 			if err != nil {
 				return err
 			}
@@ -234,8 +242,30 @@ func (c *copier) write(ctx context.Context, at *progress, batch []store.Pair, la
 	return nil
 }
 
-// sum reads a whole table.
-func (c *copier) sum(ctx context.Context, doing string, tx store.Tx, name string) (Table, error) {
+// know refuses a source with tables of which nothing is known here, where the
+// source can tell: they would be left behind.
+func (c *copier) know(ctx context.Context, from store.DB) error {
+	all, ok := from.(interface {
+		Tables(ctx context.Context) ([]string, error)
+	})
+	if !ok {
+		return nil
+	}
+	there, err := all.Tables(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range there {
+		if name != copies.Name && !slices.Contains(c.names, name) {
+			return fmt.Errorf("the source has the table %s, which this program does not know: copy with the program that serves it", name)
+		}
+	}
+	return nil
+}
+
+// sum reads a whole table, and checks its documents unless check is nil: what is
+// damaged must not go on.
+func (c *copier) sum(ctx context.Context, doing string, tx store.Tx, name string, check func(string, []byte) error) (Table, error) {
 	h, t := sha256.New(), Table{Name: name}
 	for p, err := range tx.Scan(name, "", "") {
 		if err == nil {
@@ -243,6 +273,11 @@ func (c *copier) sum(ctx context.Context, doing string, tx store.Tx, name string
 		}
 		if err != nil {
 			return t, err
+		}
+		if check != nil {
+			if err := check(p.Key, p.Doc); err != nil {
+				return t, fmt.Errorf("%s %q: %w; see chancery store check", name, p.Key, err)
+			}
 		}
 		add(h, p)
 		if t.Rows++; t.Rows%batchRows == 0 {
@@ -265,7 +300,7 @@ func add(h hash.Hash, p store.Pair) {
 func (c *copier) compare(ctx context.Context, want []Table) error {
 	return c.to.View(ctx, func(tx store.Tx) error {
 		for _, w := range want {
-			got, err := c.sum(ctx, "comparing", tx, w.Name)
+			got, err := c.sum(ctx, "comparing", tx, w.Name, nil)
 			if err != nil {
 				return err
 			}

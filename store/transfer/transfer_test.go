@@ -147,6 +147,25 @@ func TestRefusals(t *testing.T) {
 	if err := try(from, to, transfer.Options{}); !errors.Is(err, transfer.ErrNotEmpty) {
 		t.Errorf("a destination with records: %v", err)
 	}
+	if err := to.Update(t.Context(), func(tx store.Tx) error { // a bit is flipped in it
+		docs := storetest.Docs()
+		for p, err := range tx.Scan(docs.Name, "", "") {
+			if err != nil {
+				return err
+			}
+			p.Doc[len(p.Doc)-1] ^= 1
+			return tx.Put(docs.Name, p.Key, p.Doc)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := try(to, inBolt(t), transfer.Options{}); !errors.Is(err, store.ErrCorrupt) {
+		t.Errorf("a source with damage: %v", err)
+	}
+	if _, err := transfer.Copy(t.Context(), from, inBolt(t), transfer.Schemas(), transfer.Options{}); err == nil || !strings.Contains(err.Error(), "does not know") {
+		t.Errorf("a source with tables that nobody declared: %v", err)
+	}
 	half := inBolt(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	if _, err := transfer.Copy(ctx, from, half, schemas(), transfer.Options{Progress: func(string, string, int) { cancel() }}); !errors.Is(err, context.Canceled) {
