@@ -24,26 +24,37 @@ func (e *Engine) record(ctx context.Context, r *Request, n *newRow) error {
 	return nil
 }
 
-// insert adds the row of a new request, with its body and what the frontend adds.
-func (e *Engine) insert(tx store.Tx, r *Request, n *newRow) error {
+// release takes the Key from the ended request that has it, if one does and no
+// longer answers for it.
+func (e *Engine) release(tx store.Tx, r *Request) error {
 	old, err := requests.One(tx, "key", r.Key)
-	if err == nil {
-		c, err := revokedIfIssued(tx, old)
-		if err != nil {
-			return err
-		}
-		if answers, err := replays(old, r, c, e.now()); err != nil {
-			return err
-		} else if answers {
-			return errMoved
-		}
-		ended := *old
-		ended.Released = true
-		if err := requests.Put(tx, old, &ended); err != nil {
-			return err
-		}
-	} else if !store.Missing(err) {
+	if store.Missing(err) {
+		return nil
+	} else if err != nil {
 		return err
+	}
+	revoked, err := revokedIfIssued(tx, old)
+	if err != nil {
+		return err
+	}
+	if answers, err := replays(old, r, revoked, e.now()); err != nil {
+		return err
+	} else if answers {
+		return errMoved
+	}
+	ended := *old
+	ended.Released = true
+	return requests.Put(tx, old, &ended)
+}
+
+// insert adds the row of a new request, with its body and what the frontend adds.
+// Reading where nothing is, as the first of a Key would, is what transactions of
+// others that insert there collide with.
+func (e *Engine) insert(tx store.Tx, r *Request, n *newRow) error {
+	if !n.first {
+		if err := e.release(tx, r); err != nil {
+			return err
+		}
 	}
 	if err := requests.Insert(tx, r); err != nil {
 		return err

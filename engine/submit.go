@@ -43,18 +43,19 @@ func (e *Engine) submit(ctx context.Context, set *setup, s Submission) (Disposit
 		return Denied{Reason: BadCSR, Detail: err.Error()}, nil
 	}
 	r := e.newRequest(s, asked)
-	if d, err := e.recall(ctx, r); d != nil || err != nil {
+	d, first, err := e.recall(ctx, r)
+	if d != nil || err != nil {
 		return d, err // this Key was submitted before
 	}
 	e.fault("parsed")
-	n := newRow{body: body, also: s.Also}
+	n := newRow{body: body, also: s.Also, first: first}
 	if set.waits { // something outside may take long: record first
 		if err := e.record(ctx, r, &n); err != nil {
 			return e.orOther(ctx, r, nil, err)
 		}
 		ctx = context.WithoutCancel(ctx)
 	}
-	d, err := e.advance(ctx, set, r, &n)
+	d, err = e.advance(ctx, set, r, &n)
 	return e.orOther(ctx, r, d, err)
 }
 
@@ -91,9 +92,10 @@ func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow)
 // A newRow is what the first commit of a request writes beside its row. It is
 // spent by that commit; rows that exist have none.
 type newRow struct {
-	body []byte
-	also func(store.Tx, string) error
-	done bool
+	body  []byte
+	also  func(store.Tx, string) error
+	first bool // nothing was found under the Key: inserting says if that has changed
+	done  bool
 }
 
 // parse reads the body once, for all policies, and checks that the requester
@@ -137,12 +139,13 @@ func (e *Engine) newRequest(s Submission, asked *Asked) *Request {
 }
 
 // recall answers for a request whose Key was submitted before, as far as that
-// still answers. It returns nil when r is new.
-func (e *Engine) recall(ctx context.Context, r *Request) (Disposition, error) {
+// still answers. It returns nil when r is new, and whether it is the first.
+func (e *Engine) recall(ctx context.Context, r *Request) (d Disposition, first bool, err error) {
 	var old *Request
 	var answers bool
-	err := e.view(ctx, func(tx store.Tx) (err error) {
-		if old, err = requests.One(tx, "key", r.Key); err != nil {
+	err = e.view(ctx, func(tx store.Tx) (err error) {
+		old, err = requests.One(tx, "key", r.Key)
+		if first = store.Missing(err); err != nil {
 			return err
 		}
 		revoked, err := revokedIfIssued(tx, old)
@@ -152,12 +155,13 @@ func (e *Engine) recall(ctx context.Context, r *Request) (Disposition, error) {
 		answers, err = replays(old, r, revoked, e.now())
 		return err
 	})
-	if store.Missing(err) {
-		return nil, nil
+	if first {
+		return nil, true, nil
 	} else if err != nil || !answers {
-		return nil, err
+		return nil, false, err
 	}
-	return e.resume(ctx, old)
+	d, err = e.resume(ctx, old)
+	return d, false, err
 }
 
 // find returns the row that a Key leads to.

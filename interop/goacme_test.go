@@ -25,7 +25,7 @@ import (
 type goClient struct {
 	*acme.Client
 	c      *ca
-	tokens sync.Map // path -> response
+	tokens sync.Map // path -> response, or who makes it
 }
 
 func newGoClient(c *ca) *goClient {
@@ -48,6 +48,10 @@ func newGoClient(c *ca) *goClient {
 		body, ok := g.tokens.Load(r.URL.Path)
 		if !ok {
 			http.NotFound(w, r)
+			return
+		}
+		if h, ok := body.(http.Handler); ok {
+			h.ServeHTTP(w, r)
 			return
 		}
 		fmt.Fprint(w, body)
