@@ -23,6 +23,7 @@ type member struct {
 	cannot string // why the policy in force cannot be used here
 	failed string // its version
 	told   bool   // that another node has our name
+	said   string // version of the policy in the last beat; only run and what comes before it look
 }
 
 const (
@@ -58,7 +59,8 @@ func (m *member) run(ctx context.Context) {
 		if err := m.follow(ctx, now.After(again)); err != nil {
 			again = now.Add(retryPolicy)
 		}
-		if d := now.Sub(beat); d >= engine.BeatEvery || d < 0 { // d < 0: the clock was put back
+		_, used, _ := m.s.node.Engine.PolicyDocument()
+		if d := now.Sub(beat); d >= engine.BeatEvery || d < 0 || used != m.said { // d < 0: the clock was put back
 			beat = now
 			m.say(ctx)
 		}
@@ -121,6 +123,7 @@ func (m *member) say(ctx context.Context) {
 		}
 		return
 	}
+	m.said = self.Policy
 	m.alone(ctx, self)
 }
 
