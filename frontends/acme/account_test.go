@@ -65,7 +65,7 @@ func TestACME_A044_Terms(t *testing.T) {
 	w.ok("agreed", c.postKey(w.url("new-account"), `{"termsOfServiceAgreed":true}`), 201)
 }
 
-func TestACME_A045_SameKey(t *testing.T) {
+func TestACME_A045_A046_A047_SameKey(t *testing.T) {
 	w := newWorld(t)
 	c := newClient(w)
 	w.want("A-046", c.postKey(w.url("new-account"), `{"onlyReturnExisting":true}`), 400, accountDoesNotExist)

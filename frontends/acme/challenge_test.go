@@ -15,7 +15,7 @@ import (
 	"chancery/engine"
 )
 
-func TestACME_A073_Challenge(t *testing.T) {
+func TestACME_A073_A074_A076_A081_Challenge(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o := c.order("www.example.org")
@@ -90,7 +90,7 @@ func TestACME_A075_PollWhileProcessing(t *testing.T) {
 	}
 }
 
-func TestACME_A077_Failure(t *testing.T) {
+func TestACME_A070_A077_Failure(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o := c.order("www.example.org", "other.example.org")
@@ -264,7 +264,7 @@ func (c *client) try(kind string, fn func(ch *shown, keyAuth string)) *answer {
 	return c.w.ok("respond", c.post(ch.URL, "{}"), 200)
 }
 
-func TestACME_A082_Bodies(t *testing.T) {
+func TestACME_A082_A084_Bodies(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	other := newClient(w).thumb()
@@ -310,7 +310,7 @@ func TestACME_A082_Bodies(t *testing.T) {
 	}
 }
 
-func TestACME_A085_DNS(t *testing.T) {
+func TestACME_A085_A086_DNS(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	const name = "_acme-challenge.www.example.org"

@@ -24,7 +24,7 @@ import (
 
 const host = "www.example.org"
 
-func TestACME_A089_FinalizeOnce(t *testing.T) {
+func TestACME_A089_XJ027_FinalizeOnce(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o := c.order(host)
@@ -58,7 +58,7 @@ func TestACME_A089_FinalizeOnce(t *testing.T) {
 	w.want("later", c.post(o.Finalize, der), 403, orderNotReady)
 }
 
-func TestACME_A090_CSRNames(t *testing.T) {
+func TestACME_A090_XJ028_CSRNames(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o, orderURL := c.ready(host, "two.example.org")

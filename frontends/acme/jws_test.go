@@ -69,7 +69,7 @@ func other(b byte) string {
 	return string(alphabet[strings.IndexByte(alphabet, b)^1])
 }
 
-func TestACME_A005_Serializations(t *testing.T) {
+func TestACME_A005_A006_A008_A107_XJ023_XJ024_Serializations(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	p, q := b64.EncodeToString([]byte(c.good())), b64.EncodeToString([]byte(anOrder))
@@ -108,7 +108,7 @@ func TestACME_XJ022_LargeBody(t *testing.T) {
 	w.want("1 MB payload", c.sendJWS(c.jws(c.good(), strings.Repeat(" ", 1<<20))), 413, malformed)
 }
 
-func TestACME_A007_Header(t *testing.T) {
+func TestACME_A007_A015_A016_A025_A028_XJ005_XJ008_XJ009_Header(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	url, kid := w.url("new-order"), c.byKid()
@@ -164,7 +164,7 @@ func TestACME_XJ004_TwoIdentities(t *testing.T) {
 	w.ok("b", b.read(b.kid), 200)
 }
 
-func TestACME_A012_Algorithms(t *testing.T) {
+func TestACME_A009_A010_A012_XJ001_XJ002_Algorithms(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	pub, err := x509.MarshalPKIXPublicKey(c.key.Public())
@@ -238,7 +238,7 @@ func TestACME_A011_KeyTypes(t *testing.T) {
 	}
 }
 
-func TestACME_A013_BadKeys(t *testing.T) {
+func TestACME_A013_XJ021_BadKeys(t *testing.T) {
 	w := newWorld(t)
 	c := newClient(w)
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -279,7 +279,7 @@ func TestACME_A013_BadKeys(t *testing.T) {
 	}
 }
 
-func TestACME_A014_SignatureForms(t *testing.T) {
+func TestACME_A014_A019_XJ020_SignatureForms(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	order := elliptic.P256().Params().N
@@ -319,7 +319,7 @@ func TestACME_A014_SignatureForms(t *testing.T) {
 	w.want("twin", c.sendJWS(flat(p, q, b64.EncodeToString(twin))), 400, badNonce)
 }
 
-func TestACME_A017_KeyID(t *testing.T) {
+func TestACME_A017_A018_KeyID(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	id := c.kid[len(c.kid)-26:]
@@ -338,7 +338,7 @@ func TestACME_A017_KeyID(t *testing.T) {
 	w.noOrders()
 }
 
-func TestACME_A024_URLHeaderMismatch(t *testing.T) {
+func TestACME_A024_XJ013_XJ015_URLHeaderMismatch(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	one, two := c.order("one.example.org"), c.order("two.example.org")

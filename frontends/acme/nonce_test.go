@@ -106,7 +106,7 @@ func TestACME_A031_NoncesDiffer(t *testing.T) {
 	}
 }
 
-func TestACME_A032_NewNonce(t *testing.T) {
+func TestACME_A032_A033_A034_NewNonce(t *testing.T) {
 	w := newWorld(t)
 	for method, status := range map[string]int{"HEAD": 200, "GET": 204} {
 		a := w.ok(method, w.send(method, w.url("new-nonce"), "", ""), status)

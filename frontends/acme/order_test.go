@@ -10,7 +10,7 @@ import (
 	"chancery/engine/names"
 )
 
-func TestACME_A061_NewOrder(t *testing.T) {
+func TestACME_A061_A068_A069_A071_OrderLife(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o := c.order("b.example.org", "A.Example.ORG", "b.example.org") // A-063 twice, A-068 folded
@@ -131,7 +131,7 @@ func patterns(t testing.TB, list ...string) []names.Pattern {
 	return out
 }
 
-func TestACME_A065_Wildcards(t *testing.T) {
+func TestACME_A065_A066_A067_Wildcards(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	o := c.order("*.example.org", "example.org") // one authorization each

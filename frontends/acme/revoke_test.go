@@ -9,7 +9,7 @@ import (
 	"chancery/engine"
 )
 
-func TestACME_A099_WhoMayRevoke(t *testing.T) {
+func TestACME_A099_A100_A103_XJ006_XJ007_WhoMayRevoke(t *testing.T) {
 	w := newWorld(t)
 	url := w.url("revoke-cert")
 	owner := w.client()

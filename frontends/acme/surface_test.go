@@ -68,7 +68,7 @@ func (w *world) resources(c *client) map[string]string {
 	}
 }
 
-func TestACME_A020_PlainGET(t *testing.T) {
+func TestACME_A020_XJ034_PlainGET(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	all := w.resources(c)
@@ -105,7 +105,7 @@ func TestACME_A021_PostAsGetOfPublicResources(t *testing.T) {
 	w.want("payload", c.post(w.base+"/acme/directory", "{}"), 400, malformed)
 }
 
-func TestACME_A022_OthersResources(t *testing.T) {
+func TestACME_A022_A050_XJ029_OthersResources(t *testing.T) {
 	w := newWorld(t)
 	c, stranger := w.client(), w.client()
 	for name, url := range w.resources(c) {
@@ -186,7 +186,7 @@ func TestACME_A038_A039_Directory(t *testing.T) {
 	w.ok("HEAD", w.do(r), 200)
 }
 
-func TestACME_A104_UnknownPaths(t *testing.T) {
+func TestACME_A104_A105_UnknownPaths(t *testing.T) {
 	w := newWorld(t)
 	id := strings.Repeat("0", 26)
 	for _, path := range []string{
