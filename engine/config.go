@@ -36,6 +36,10 @@ type Config struct {
 	// are not all there yet.
 	Restoring bool
 
+	// ClockIsRight says that what was signed later than now was signed by a wrong
+	// clock. Lists are then made anew, with times before those of the last ones.
+	ClockIsRight bool
+
 	// Faults is called at each named step of Submit. Only a build with the tag
 	// faults sets it; nil otherwise.
 	Faults func(step string)

@@ -84,6 +84,11 @@ func (e *Engine) publishCRL(ctx context.Context, is *issuer, l store.Lease) erro
 
 func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer, l store.Lease) error {
 	now := e.now().Truncate(time.Second)
+	// A clock that is behind does not keep a revocation from the list: that has
+	// the time of the last one then.
+	if err := e.clock.jumped(now); err != nil {
+		return err
+	}
 	next := &CRL{Issuer: is.keyID, ThisUpdate: now}
 	var last *CRL
 	var shown []string // notes of changes that this list shows
@@ -107,6 +112,9 @@ func (e *Engine) tryPublishCRL(ctx context.Context, is *issuer, l store.Lease) e
 		number, err := nextNumber(last, now)
 		if err != nil {
 			return err
+		}
+		if e.ClockIsRight && last.ThisUpdate.After(now) {
+			last.ThisUpdate = now // nothing had expired yet
 		}
 		if next.ThisUpdate.Before(last.ThisUpdate) {
 			next.ThisUpdate = last.ThisUpdate
@@ -237,7 +245,8 @@ func (e *Engine) refreshCRL(ctx context.Context, is *issuer, l store.Lease) erro
 			stale = store.Missing(err)
 			return err
 		}
-		stale = e.now().After(c.ThisUpdate.Add(c.NextUpdate.Sub(c.ThisUpdate) / 2))
+		now := e.now()
+		stale = now.After(c.ThisUpdate.Add(c.NextUpdate.Sub(c.ThisUpdate)/2)) || e.ClockIsRight && c.ThisUpdate.After(now.Add(clockBehind))
 		for _, blob := range unlisted.All(tx, is.keyID+"/", past(is.keyID+"/")) {
 			stale = true
 			return blob.Err
@@ -284,6 +293,10 @@ func (e *Engine) OCSP(ctx context.Context, request []byte) OCSPAnswer {
 		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
 	}
 	now := e.now().Truncate(time.Second)
+	if err := e.clock.jumped(now); err != nil {
+		e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
+		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
+	}
 	res := &ocsp.Response{ProducedAt: now, Nonce: req.Nonce, Responder: is.cert}
 	err = e.view(ctx, func(tx store.Tx) error {
 		res.Statuses = nil

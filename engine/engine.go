@@ -23,6 +23,7 @@ type Engine struct {
 	setup   atomic.Pointer[setup]
 	grants  store.Cache[Grant]
 	clients identities
+	clock   clock
 
 	restored atomic.Bool // perhaps: a quarantine may stand
 
@@ -74,6 +75,9 @@ func New(ctx context.Context, c Config) (*Engine, error) {
 		for _, ca := range i.Chain {
 			e.caKeys[sha256.Sum256(ca.RawSubjectPublicKeyInfo)] = true
 		}
+	}
+	if err := e.readClock(ctx); err != nil {
+		return nil, err
 	}
 	return e, e.enter(ctx)
 }

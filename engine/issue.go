@@ -38,6 +38,11 @@ func (e *Engine) issue(ctx context.Context, set *setup, r *Request) (Disposition
 	if err := e.loadTBS(ctx, r); err != nil {
 		return nil, err
 	}
+	now := e.now()
+	if err := e.clock.check(now); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUndecided, err)
+	}
+	e.clock.did(now)
 	e.fault("before-signing")
 	der, err := tbs.Sign(r.tbs, is.alg, is.Key)
 	if err != nil {

@@ -191,12 +191,17 @@ func (e *Engine) due(ctx context.Context, exit string, grace time.Duration) ([]*
 	var found []*Delivery
 	if err := e.view(ctx, func(tx store.Tx) error {
 		found = nil
-		for d, err := range deliveries.Range(tx, "due", exit+"/", exit+"/"+stamp(now.Add(grace+time.Second))) {
-			if err != nil {
-				return err
-			}
-			if found = append(found, d); len(found) == batchSize {
-				break
+		// No delivery is put off longer than this: one that is due later was
+		// written by a clock that was wrong.
+		never := now.Add(maxBackoff + leaseTime + clockBehind)
+		for _, part := range [][2]string{{"", stamp(now.Add(grace + time.Second))}, {stamp(never), "g"}} {
+			for d, err := range deliveries.Range(tx, "due", exit+"/"+part[0], exit+"/"+part[1]) {
+				if err != nil {
+					return err
+				}
+				if found = append(found, d); len(found) == batchSize {
+					return nil
+				}
 			}
 		}
 		return nil

@@ -11,6 +11,9 @@ import (
 // purge deletes the trails of requests that are older than retention says, and
 // remembers how far it came.
 func (e *Engine) purge(ctx context.Context) {
+	if e.ClockError() != nil {
+		return
+	}
 	before := e.now().Add(-e.setup.Load().Policy.Retention.Trails.or(365 * 24 * time.Hour))
 	from := newestFirst(before)
 	for from != "" && ctx.Err() == nil {

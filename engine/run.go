@@ -23,6 +23,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, o := range set.Exits {
 		wg.Go(func() { e.runExit(ctx, o) })
 	}
+	wg.Go(func() { e.runClock(ctx) })
 	wg.Go(func() { e.runCRLs(ctx) })
 	wg.Go(func() { e.runSigning(ctx) })
 	wg.Go(func() { e.lead(ctx, "chores", 3*time.Second, e.chores) })
@@ -104,6 +105,9 @@ type resumer struct {
 
 // pass takes up what was left for longer than min.
 func (p *resumer) pass(ctx context.Context, e *Engine, min time.Duration) {
+	if e.ClockError() != nil {
+		return
+	}
 	if q, err := e.Quarantine(ctx); q != nil || err != nil {
 		return // until somebody has seen what became of them
 	}
@@ -134,7 +138,7 @@ func (p *resumer) find(ctx context.Context, e *Engine, state State, min time.Dur
 			}
 			// A vote for a client with a new key for each run waits for the client.
 			waits := r.State == Pending && r.KeyPerRun
-			if r.movable() && !waits && (r.Handed || e.now().Sub(r.since()) >= min) && e.mine(r) {
+			if r.movable() && !waits && (r.Handed || left(e.now().Sub(r.since()), min)) && e.mine(r) {
 				stale = append(stale, r)
 			}
 			if seen++; seen == batchSize {
@@ -147,6 +151,10 @@ func (p *resumer) find(ctx context.Context, e *Engine, state State, min time.Dur
 	p.after[state] = last
 	return stale, err
 }
+
+// left reports whether a request was left for longer than min. One from the
+// future was decided by a clock that was wrong, so it was.
+func left(age, min time.Duration) bool { return age >= min || age < -clockBehind }
 
 // mine reports whether this node can go on with r: what is decided needs the key.
 func (e *Engine) mine(r *Request) bool {

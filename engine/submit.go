@@ -63,6 +63,9 @@ func (e *Engine) submit(ctx context.Context, set *setup, s Submission) (Disposit
 // decides, the decision is committed with the bytes to be signed, these are
 // signed, and the certificate is committed with the events that exits are told.
 func (e *Engine) advance(ctx context.Context, set *setup, r *Request, n *newRow) (Disposition, error) {
+	if err := e.ClockError(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUndecided, err)
+	}
 	if r.State == Issuing {
 		return e.issue(ctx, set, r)
 	}

@@ -162,7 +162,7 @@ func (a *app) tables() (all []store.Schema) {
 func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Options {
 	return node.Options{
 		Dir: datadir.Dir(dir), File: file, Domain: domain, Extra: a.With.With, Tables: a.tables(), Open: a.open,
-		Built: a.built, Version: a.Version, Now: time.Now, Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
+		Built: a.built, Version: a.Version, Now: clock(os.Getenv), Rand: rand.Reader, Stderr: stderr, Faults: faults(os.Getenv), Env: os.Getenv,
 		Fatal: func(err error) {
 			fmt.Fprintln(stderr, "chancery: the disk refused a write, so what it holds is not known:", err)
 			os.Exit(1)
@@ -173,6 +173,7 @@ func (a *app) options(dir, file, domain string, w, stderr io.Writer) node.Option
 
 func (a *app) serve() *cobra.Command {
 	var dir, file string
+	var clockIsRight bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the CA; the first start makes it", Args: cli.Args(0, ""),
 		Long: `Run the CA. In an empty data directory, make it first: keys, certificates, the
@@ -186,7 +187,9 @@ stops; SIGHUP reads policy.yaml again.`,
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
-			n, err := node.Prepare(ctx, a.options(dir, file, "", c.OutOrStdout(), c.ErrOrStderr()), false)
+			o := a.options(dir, file, "", c.OutOrStdout(), c.ErrOrStderr())
+			o.ClockIsRight = clockIsRight
+			n, err := node.Prepare(ctx, o, false)
 			if err != nil {
 				return err
 			}
@@ -194,6 +197,7 @@ stops; SIGHUP reads policy.yaml again.`,
 		},
 	}
 	places(c, &dir, &file)
+	c.Flags().BoolVar(&clockIsRight, "clock-is-right", false, "what was signed later than now was signed by a wrong clock: make the revocation lists anew")
 	return c
 }
 

@@ -42,6 +42,8 @@ type Options struct {
 	Fatal   func(error) // the disk refused a write
 	Say     func(format string, args ...any)
 	Env     func(string) string // reads the environment; nil: it is empty
+
+	ClockIsRight bool // see engine.Config
 }
 
 // A Node is a CA that is ready but for its listeners.
@@ -253,7 +255,7 @@ func (n *Node) start(ctx context.Context, statusURL string) error {
 	}
 	n.Engine, err = engine.New(ctx, engine.Config{
 		DB: n.DB, Log: n.Log, Now: n.Now, Rand: n.Rand, Node: n.Settings.Node, Issuers: issuers,
-		StatusURL: statusURL, MACKey: mac, Faults: n.Faults,
+		StatusURL: statusURL, MACKey: mac, Faults: n.Faults, ClockIsRight: n.ClockIsRight,
 	})
 	if err != nil {
 		return err

@@ -62,6 +62,9 @@ func (s *Server) unready(ctx context.Context) []string {
 		return []string{"the records cannot be read; see the log"}
 	}
 	var why []string
+	if err := s.node.Engine.ClockError(); err != nil {
+		why = append(why, err.Error())
+	}
 	if q, err := s.node.Engine.Quarantine(ctx); q != nil || err != nil {
 		why = append(why, "the records were restored from a backup: an administrator must release them")
 	}
