@@ -22,7 +22,7 @@ func (d *DB) outcome(ctx context.Context, cause *lostError, was server, number [
 		d.lost.Add(1)
 		return fmt.Errorf("%w: %w", store.ErrUnknown, cause)
 	}
-	d.pool.Reset()
+	d.reset()
 	xid := binary.BigEndian.Uint64(number)
 	var p pace
 	for {
@@ -60,7 +60,7 @@ var errElsewhere = errors.New("the server that answers now is another")
 func (d *DB) ask(ctx context.Context, was server, xid uint64, w store.Write) (status, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.o.Patience)
 	defer cancel()
-	s, err := d.acquire(ctx)
+	s, err := d.pooled(ctx)
 	if err != nil {
 		return running, err
 	}

@@ -53,7 +53,11 @@ type DB struct {
 
 	mu      sync.Mutex
 	closed  bool
-	running sync.WaitGroup // transactions, and ends of Views that nobody waits for
+	running sync.WaitGroup // transactions, and the sweeper of rests
+
+	rests    []*session // see rest
+	sweeping bool       // sweep will run
+	waiting  int        // for a connection
 
 	updates, commits, retries, lost atomic.Uint64
 }
@@ -160,24 +164,6 @@ func (d *DB) Close() error {
 		d.pool.Close()
 	}
 	return nil
-}
-
-// acquire takes a connection from the pool, or makes one.
-func (d *DB) acquire(ctx context.Context) (*session, error) {
-	c, err := d.pool.Acquire(ctx)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		err = fmt.Errorf("connecting to the database: %w", err)
-		if !errors.Is(err, ErrRefused) && code(err) == "" {
-			err = &lostError{err, true}
-		}
-		return nil, err
-	}
-	s := c.Conn().PgConn().CustomData()[sessionKey].(*session)
-	s.pool = c
-	return s, nil
 }
 
 // wait is how long a statement and its answer may take before the connection is

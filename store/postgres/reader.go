@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"time"
 
 	"chancery/store"
 )
@@ -27,30 +26,17 @@ func (d *DB) reader(ctx context.Context, begin int) *reader {
 	return &reader{d: d, ctx: ctx, begin: begin, key: space[:0:96], to: space[96:96]}
 }
 
-// end makes a Tx that was kept too long fail. What the server has to do for the
-// end nobody waits for.
+// end makes a Tx that was kept too long fail, and gives the connection back.
 func (r *reader) end() {
 	s := r.s
 	r.s, r.over = nil, true
-	if s == nil {
-		return
-	}
-	if !s.open || s.pg.IsClosed() {
+	switch {
+	case s == nil:
+	case s.open && !s.pg.IsClosed():
+		r.d.rest(s)
+	default:
 		s.release()
-		return
 	}
-	s.add(stmtRollback)
-	s.buf = append(s.buf, syncMessage...)
-	if s.send(time.Now().Add(wait)) != nil {
-		s.release()
-		return
-	}
-	r.d.running.Add(1) // ours is not done yet, so Close waits
-	go func() {
-		defer r.d.running.Done()
-		_ = s.receive(nil)
-		s.release()
-	}()
 }
 
 func (r *reader) Known(table string) error {
@@ -91,7 +77,7 @@ func (r *reader) read(table string, row func([][]byte), stmt int, params ...[]by
 		}
 		r.s.release()
 		r.s = nil
-		r.d.pool.Reset()
+		r.d.reset()
 	}
 	if err != nil {
 		r.err = fmt.Errorf("store: reading %s: %w", table, err)

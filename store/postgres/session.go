@@ -26,7 +26,11 @@ type session struct {
 	bind    pgproto3.Bind
 	parsed  []bool // by number of statement
 	parsing []int  // sent to be parsed, in order
-	open    bool   // BEGIN was sent
+	open    bool   // inside a transaction
+	syncs   int    // exchanges to be answered
+
+	rests int       // how often it was kept beside the pool
+	since time.Time // when it was last
 }
 
 // A server is where a session is: a number of a transaction means the same in
@@ -111,11 +115,17 @@ const keptBuffer = 64 << 10
 // or of the whole transaction, was done, unless the session ended by it.
 func (s *session) exchange(deadline time.Time, row func(values [][]byte)) error {
 	s.stmts.exchanges.Add(1)
-	s.buf = append(s.buf, syncMessage...)
+	s.sync()
 	if err := s.send(deadline); err != nil {
 		return err
 	}
 	return s.receive(row)
+}
+
+// sync queues the end of an exchange.
+func (s *session) sync() {
+	s.buf = append(s.buf, syncMessage...)
+	s.syncs++
 }
 
 func (s *session) send(deadline time.Time) error {
@@ -153,6 +163,12 @@ func (s *session) receive(row func(values [][]byte)) error {
 		case *pgproto3.ErrorResponse:
 			failed = pgconn.ErrorResponseToPgError(m)
 		case *pgproto3.ReadyForQuery:
+			if s.syncs--; s.syncs > 0 { // of a ROLLBACK that was sent with what followed
+				if failed != nil {
+					return s.lost(failed, true) // what followed was not looked at yet
+				}
+				continue
+			}
 			for _, stmt := range s.parsing { // the server skipped them
 				s.parsed[stmt] = false
 			}
@@ -192,7 +208,7 @@ func (s *session) release() {
 	}
 	switch {
 	case s.pg.IsClosed():
-	case s.open:
+	case s.open || len(s.buf) > 0:
 		s.close()
 	default:
 		_ = s.pg.Conn().SetDeadline(time.Time{})

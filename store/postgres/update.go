@@ -32,7 +32,7 @@ func (d *DB) Update(ctx context.Context, fn func(store.Tx) error) error {
 			return err
 		}
 		if again == afresh {
-			d.pool.Reset()
+			d.reset()
 		}
 		// Somebody has the key of an Insert, or had it for a moment. The next
 		// try looks before it inserts, so that it finds out.
