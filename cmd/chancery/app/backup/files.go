@@ -12,7 +12,6 @@ import (
 
 	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
-	"chancery/cmd/chancery/app/join"
 )
 
 // keepFiles writes the files of a backup that the data directory does not have:
@@ -76,6 +75,9 @@ func (p Place) keepFile(name string, content []byte) error {
 	return datadir.Write(path, content, mode)
 }
 
+// dsnFile is where a DSN that was given to restore is kept.
+const dsnFile = "store.dsn"
+
 // settingsFor are the settings of the backup, for where its records go now: which
 // database, only who restores can say. Nil: they are elsewhere.
 func (p Place) settingsFor(doc []byte) ([]byte, error) {
@@ -88,8 +90,8 @@ func (p Place) settingsFor(doc []byte) ([]byte, error) {
 	}
 	switch {
 	case p.DSN != "":
-		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSNFile: join.DSNFile}
-		if err := datadir.Write(p.Dir.Path(join.DSNFile), []byte(p.DSN+"\n"), 0o600); err != nil {
+		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSNFile: dsnFile}
+		if err := datadir.Write(p.Dir.Path(dsnFile), []byte(p.DSN+"\n"), 0o600); err != nil {
 			return nil, err
 		}
 		return config.WriteNode(n)
