@@ -91,7 +91,7 @@ func TestCheckRecords(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			undone := errors.New("undone")
 			// All in one transaction that is not committed.
-			err := w.db.Update(ctx, func(tx store.Tx) error {
+			err := w.db.Plain().Update(ctx, func(tx store.Tx) error {
 				if err := tt.do(tx); err != nil {
 					return err
 				}

@@ -9,8 +9,10 @@ package backends
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -66,17 +68,22 @@ type DB interface {
 	store.DB
 	Updates() uint64 // that wrote something, since Open
 	Retries() uint64 // of their functions
+	Plain() store.DB // without the checks of these tests
 }
 
 // A Place is where the database of a test is. It is gone when the test is.
-type Place struct{ file, dsn string }
+type Place struct {
+	file, dsn string
+	fast      bool // a benchmark's
+}
 
 // New makes a place for an empty database of the backend that the tests run on.
 func New(t testing.TB) Place {
 	t.Helper()
 	switch os.Getenv(Variable) {
 	case Bolt:
-		return Place{file: filepath.Join(t.TempDir(), "db")}
+		_, fast := t.(*testing.B)
+		return Place{file: filepath.Join(t.TempDir(), "db"), fast: fast}
 	case Postgres:
 		return Place{dsn: databases.take(t)}
 	}
@@ -94,7 +101,7 @@ func (p Place) Open(log *slog.Logger, schemas ...store.Schema) (DB, error) {
 		return postgresDB{db}, err
 	}
 	db, err := bolt.Open(p.file, bolt.Options{Log: log}, schemas...)
-	return boltDB{db}, err
+	return boltDB{db, p.fast}, err
 }
 
 // databases are those that tests have used and emptied: making tables takes many
@@ -148,7 +155,40 @@ const empty = `do $$ declare name text; begin
 	end loop;
 end $$`
 
-type boltDB struct{ *bolt.DB }
+type boltDB struct {
+	*bolt.DB
+	fast bool
+}
+
+// Update calls fn twice, the first time for nothing, as a database does where
+// others write at the same time: a function that has another effect than through
+// its Tx is found out.
+func (d boltDB) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if d.fast {
+		return d.DB.Update(ctx, fn)
+	}
+	again := errors.New("again")
+	err := d.DB.Update(ctx, func(tx store.Tx) error {
+		if err := fn(strict{tx}); err != nil {
+			return err
+		}
+		return again
+	})
+	if !errors.Is(err, again) {
+		return err
+	}
+	return d.DB.Update(ctx, func(tx store.Tx) error { return fn(strict{tx}) })
+}
+
+// A strict transaction refuses what store.Tx forbids for the sake of databases
+// with several writers.
+type strict struct{ store.Tx }
+
+func (strict) Scan(table, _, _ string) iter.Seq2[store.Pair, error] {
+	return func(yield func(store.Pair, error) bool) {
+		yield(store.Pair{}, fmt.Errorf("Scan of %s inside an Update: scan in a View, and check again by Get", table))
+	}
+}
 
 func (d boltDB) Updates() uint64 {
 	updates, _ := d.Stats()
@@ -157,7 +197,11 @@ func (d boltDB) Updates() uint64 {
 
 func (boltDB) Retries() uint64 { return 0 }
 
+func (d boltDB) Plain() store.DB { return d.DB }
+
 type postgresDB struct{ *postgres.DB }
+
+func (d postgresDB) Plain() store.DB { return d.DB }
 
 func (d postgresDB) Updates() uint64 { return d.Stats().Updates }
 func (d postgresDB) Retries() uint64 { return d.Stats().Retries }
