@@ -31,7 +31,7 @@ directory: the key that all nodes share, settings, trust bundle. CA keys are
 never in the database: copy them by hand to nodes that are to sign.
 
 A DSN with a password belongs in ` + config.DSNVariable + ` or in a file (dsn_file in the
-settings) rather than in --dsn, where other users of this machine see it.`,
+settings): other users of this machine would see it in --dsn.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
@@ -44,7 +44,7 @@ settings) rather than in --dsn, where other users of this machine see it.`,
 		},
 	}
 	places(c, &dir, &file)
-	c.Flags().StringVar(&dsn, "dsn", "", "how to reach the database, unless the settings or "+config.DSNVariable+" say it")
+	c.Flags().StringVar(&dsn, "dsn", "", "how to reach the database, without a password, unless the settings or "+config.DSNVariable+" say it")
 	c.Flags().StringVar(&name, "name", "", "name of the node; default: node in the settings, or the host's name")
 	return c
 }
@@ -77,8 +77,10 @@ func (a *app) joiner(dir, file, dsn, name string) (join.Options, error) {
 		}
 	}
 	if dsn != "" {
-		j.DSN = config.Secret(dsn)
-		set.Store.Postgres = &config.Postgres{DSN: j.DSN}
+		if config.Secret(dsn).HasPassword() {
+			return j, &cli.ExitError{Code: 2, Message: "chancery: --dsn holds a password, which every user of this machine can see: put the DSN into " + config.DSNVariable + ", or into a file that dsn_file in the settings names"}
+		}
+		set.Store.Postgres = &config.Postgres{DSN: config.Secret(dsn)}
 	}
 	switch {
 	case name != "":

@@ -135,6 +135,9 @@ func TestPasswordsAreNotPrinted(t *testing.T) {
 	} {
 		n := DefaultNode()
 		n.Store.Postgres = &Postgres{DSN: dsn}
+		if !dsn.HasPassword() {
+			t.Errorf("%q has a password", string(dsn))
+		}
 		if b, err := json.Marshal(n); err != nil || strings.Contains(string(b), "hunter2") {
 			t.Errorf("%s %v", b, err)
 		}
@@ -142,6 +145,14 @@ func TestPasswordsAreNotPrinted(t *testing.T) {
 			if text := fmt.Sprintf(verb, *n.Store.Postgres); strings.Contains(text, "hunter2") {
 				t.Errorf("%s of %q", verb, text)
 			}
+		}
+	}
+}
+
+func TestADSNWithoutAPassword(t *testing.T) {
+	for _, dsn := range []Secret{"postgres://u@db/c?sslmode=verify-full", "postgres:///c?host=/run/x y", "host=db user=u"} {
+		if dsn.HasPassword() {
+			t.Errorf("%s has none", dsn)
 		}
 	}
 }

@@ -47,6 +47,10 @@ func (p *Postgres) Unsafe() bool { return p.Durability == postgres.UnsafeWords }
 // leave it out.
 const DSNVariable = "CHANCERY_STORE_DSN"
 
+// DSNFile is where a DSN that is given on a command line is kept, under the data
+// directory.
+const DSNFile = "store.dsn"
+
 // A Secret is a text that may hold a password. It prints without.
 type Secret string
 
@@ -64,6 +68,20 @@ func (s Secret) String() string {
 		text = u.Redacted()
 	}
 	return passwords.ReplaceAllString(text, "${1}${2}xxxxx")
+}
+
+// HasPassword reports whether the text tells one, or cannot be read.
+func (s Secret) HasPassword() bool {
+	if strings.Contains(string(s), "://") {
+		u, err := url.Parse(string(s))
+		if err != nil {
+			return true
+		}
+		if _, has := u.User.Password(); has {
+			return true
+		}
+	}
+	return passwords.MatchString(string(s))
 }
 
 // GoString is String, for %#v.

@@ -25,16 +25,12 @@ import (
 // Options say how to join.
 type Options struct {
 	Dir      datadir.Dir
-	Settings config.Node   // of the node to be
-	DSN      config.Secret // kept in a file of the data directory; empty: the settings say it
+	Settings config.Node // of the node to be
 	Version  string
 	Now      func() time.Time
 	Look     time.Duration // how often to look for the answer; 1 s if zero
 	Say      func(format string, args ...any)
 }
-
-// DSNFile is where a DSN that was given to join is kept, under the data directory.
-const DSNFile = "store.dsn"
 
 // good are the names that people can type anywhere.
 var good = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$`)
@@ -151,17 +147,10 @@ func (o *Options) write(ctx context.Context, db store.DB, seal *datadir.Seal) er
 	if err := o.Dir.Make(); err != nil {
 		return err
 	}
-	set := o.Settings
-	if o.DSN != "" {
-		if err := datadir.Write(o.Dir.Path(DSNFile), []byte(string(o.DSN)+"\n"), 0o600); err != nil {
-			return err
-		}
-		set.Store = config.Store{Postgres: &config.Postgres{DSNFile: DSNFile}}
-	}
 	if there, err := datadir.Exists(o.Dir.Settings()); err != nil {
 		return err
 	} else if !there {
-		doc, err := config.WriteNode(set)
+		doc, err := config.WriteNode(o.Settings)
 		if err == nil {
 			err = datadir.Write(o.Dir.Settings(), doc, 0o600)
 		}
