@@ -116,7 +116,7 @@ func (f *Frontend) route(c *call, r *http.Request) (resource, bool) {
 		res, ok := plain[parts[1]]
 		return res, ok
 	}
-	if len(parts) < 3 || len(parts) > 4 || !store.ValidID(parts[2]) {
+	if len(parts) < 3 || len(parts) > 4 || !store.ValidID(parts[2]) || parts[len(parts)-1] == "" {
 		return resource{}, false
 	}
 	kind := parts[1]
