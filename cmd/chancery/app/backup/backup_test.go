@@ -205,11 +205,21 @@ func TestSave(t *testing.T) {
 			t.Errorf("%s: something is left", name)
 		}
 	}
-	if err := os.WriteFile(path+".tmp", nil, 0o600); err != nil {
+	if _, err := Save(path, func(io.Writer) error {
+		_, err := Save(path, func(io.Writer) error { return nil })
+		return err
+	}); err == nil || !strings.Contains(err.Error(), "another backup") {
+		t.Errorf("two at the same time: %v", err)
+	}
+	// What one that was killed left is taken over.
+	if err := os.WriteFile(path+".tmp", bytes.Repeat([]byte("x"), 1<<20), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Save(path, func(io.Writer) error { return nil }); err == nil || !strings.Contains(err.Error(), "delete it") {
-		t.Errorf("two at the same time: %v", err)
+	h := newHome(t, "bolt")
+	n := h.start()
+	s, err := Save(path, func(w io.Writer) error { return Write(t.Context(), Of(n), w) })
+	if info, serr := os.Stat(path); err != nil || serr != nil || info.Size() != s.Bytes || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v, %v", info, err, serr)
 	}
 }
 

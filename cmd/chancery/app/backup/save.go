@@ -36,11 +36,8 @@ func (c *counter) hex() string { return hex.EncodeToString(c.h.Sum(nil)) }
 // the disk before it gets its name. An older file of the name is replaced only
 // then.
 func Save(path string, write func(io.Writer) error) (*archive.Summary, error) {
-	temp := path + ".tmp"
-	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("%s is there: another backup is being made, or one was interrupted; if none runs, delete it", temp)
-	} else if err != nil {
+	f, err := claim(path + ".tmp")
+	if err != nil {
 		return nil, err
 	}
 	err = write(f)
@@ -51,13 +48,33 @@ func Save(path string, write func(io.Writer) error) (*archive.Summary, error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, path)
+	if err == nil {
+		err = os.Rename(f.Name(), path) // while it is ours
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.Remove(temp))
+		return nil, errors.Join(err, os.Remove(f.Name()), f.Close())
 	}
-	return s, syncDir(filepath.Dir(path))
+	return s, errors.Join(f.Close(), syncDir(filepath.Dir(path)))
+}
+
+// claim opens a file for this process alone, empty. One that an interrupted
+// backup left is taken over.
+func claim(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	mine, err := lock(f)
+	switch {
+	case err == nil && !mine:
+		err = fmt.Errorf("%s: another backup into the same file is being made", path)
+	case err == nil:
+		err = errors.Join(f.Truncate(0), f.Chmod(0o600))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func reread(f *os.File) (*archive.Summary, error) {

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,7 +42,9 @@ listener with a credential of role operator or admin; where no server runs, the
 records are read from the disk. FILE is there whole or not at all, and only its
 owner can read it.`,
 		RunE: func(c *cobra.Command, a []string) error {
-			write := func(w io.Writer) error { return o.backup(c.Context(), b, config, w) }
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			write := func(w io.Writer) error { return o.backup(ctx, b, config, w) }
 			if a[0] == "-" {
 				return write(c.OutOrStdout())
 			}
