@@ -9,27 +9,13 @@ import (
 	"crypto/sha512"
 	"hash"
 	"math/bits"
+	"strings"
 )
 
 // Verify reports whether the key signed the message with the algorithm in its
 // header (RFC 7515, Section 5.2). The error is an *Error.
 func (m *Message) Verify(k *Key) error {
-	ok, fits := false, false
-	switch p := k.Public.(type) {
-	case *ecdsa.PublicKey:
-		ok, fits = m.verifyECDSA(p)
-	case *rsa.PublicKey:
-		if fits = m.Algorithm == RS256; fits {
-			// RFC 7518, Section 3.3. The library refuses a signature whose length
-			// is not the modulus's.
-			ok = rsa.VerifyPKCS1v15(p, crypto.SHA256, m.digest(sha256.New()), m.signature) == nil
-		}
-	case ed25519.PublicKey:
-		if fits = m.Algorithm == EdDSA; fits {
-			ok = len(m.signature) == ed25519.SignatureSize &&
-				ed25519.Verify(p, []byte(m.protected+"."+m.payload), m.signature)
-		}
-	}
+	ok, fits := verify(k.Public, m.Algorithm, m.signature, m.protected, ".", m.payload)
 	switch {
 	case !fits:
 		return malformed("the algorithm " + string(m.Algorithm) + " does not fit the key")
@@ -39,30 +25,49 @@ func (m *Message) Verify(k *Key) error {
 	return nil
 }
 
+// verify reports whether the key signed the parts together, and whether it is
+// one for the algorithm.
+func verify(pub crypto.PublicKey, alg Algorithm, sig []byte, parts ...string) (ok, fits bool) {
+	switch p := pub.(type) {
+	case *ecdsa.PublicKey:
+		return verifyECDSA(p, alg, sig, parts)
+	case *rsa.PublicKey:
+		if fits = alg == RS256; fits {
+			// RFC 7518, Section 3.3. The library refuses a signature whose length
+			// is not the modulus's.
+			ok = rsa.VerifyPKCS1v15(p, crypto.SHA256, digest(sha256.New(), parts), sig) == nil
+		}
+	case ed25519.PublicKey:
+		if fits = alg == EdDSA; fits {
+			ok = len(sig) == ed25519.SignatureSize && ed25519.Verify(p, []byte(strings.Join(parts, "")), sig)
+		}
+	}
+	return ok, fits
+}
+
 // verifyECDSA: RFC 7518, Section 3.4: each algorithm has one curve, and the
 // signature is R and S at the full length of the curve's order, not ASN.1.
-func (m *Message) verifyECDSA(p *ecdsa.PublicKey) (ok, fits bool) {
+func verifyECDSA(p *ecdsa.PublicKey, alg Algorithm, sig []byte, parts []string) (ok, fits bool) {
 	var h hash.Hash
 	size := 0
 	switch p.Curve.Params().BitSize {
 	case 256:
-		fits, h, size = m.Algorithm == ES256, sha256.New(), 32
+		fits, h, size = alg == ES256, sha256.New(), 32
 	case 384:
-		fits, h, size = m.Algorithm == ES384, sha512.New384(), 48
+		fits, h, size = alg == ES384, sha512.New384(), 48
 	case 521:
-		fits, h, size = m.Algorithm == ES512, sha512.New(), 66
+		fits, h, size = alg == ES512, sha512.New(), 66
 	}
-	if !fits || len(m.signature) != 2*size {
+	if !fits || len(sig) != 2*size {
 		return false, fits
 	}
-	return ecdsa.VerifyASN1(p, m.digest(h), asn1Signature(m.signature[:size], m.signature[size:])), true
+	return ecdsa.VerifyASN1(p, digest(h, parts), asn1Signature(sig[:size], sig[size:])), true
 }
 
-func (m *Message) digest(h hash.Hash) []byte {
-	// A hash's Write cannot fail.
-	h.Write([]byte(m.protected))
-	h.Write([]byte{'.'})
-	h.Write([]byte(m.payload))
+func digest(h hash.Hash, parts []string) []byte {
+	for _, p := range parts {
+		h.Write([]byte(p)) // cannot fail
+	}
 	return h.Sum(nil)
 }
 
