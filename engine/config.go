@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"chancery/engine/caa"
 	"chancery/store"
 )
 
@@ -77,6 +78,13 @@ type Deps struct {
 	Dir      string // of the server's data; an exit's relative paths are under it
 	Profiles map[string]Profile
 	Facts    Facts
+
+	// CAA is where CAA records are looked up, CAAIdentities are the names of this
+	// CA in them, and Account is the address by which they mean the account that
+	// asks, empty for none (RFC 8657).
+	CAA           caa.Records
+	CAAIdentities []string
+	Account       func(*Request) string
 }
 
 // Facts are what policies may ask about the CA's own records.

@@ -51,10 +51,11 @@ const (
 	Rejected       Reason = "rejected"         // by an officer
 	Superseded     Reason = "superseded"       // a newer request of the same requester took its place
 	Abandoned      Reason = "abandoned"        // interrupted for too long; ask again
+	CAARefused     Reason = "caa"              // the DNS does not let this CA issue for a name (RFC 8659)
 )
 
 // Reasons lists all of them, so that each frontend can test that it maps each.
-var Reasons = []Reason{BadCSR, BadKey, NameNotAllowed, NotAuthorized, UnknownProfile, PolicyRefused, LimitExceeded, Rejected, Superseded, Abandoned}
+var Reasons = []Reason{BadCSR, BadKey, NameNotAllowed, NotAuthorized, UnknownProfile, PolicyRefused, LimitExceeded, Rejected, Superseded, Abandoned, CAARefused}
 
 var (
 	// ErrNoRequest says that there is no such request, or that the caller may

@@ -25,6 +25,10 @@ type Policy struct {
 	Frontends   map[Source]map[string]json.RawMessage `json:"frontends,omitempty"` // by the frontend's own rules
 	Roles       map[string]Person                     `json:"roles,omitempty"`     // by the name of the person
 	Retention   Retention                             `json:"retention,omitzero"`
+
+	// CAAIdentities are the names by which CAA records (RFC 8659) and records for
+	// dns-persist-01 mean this CA, such as ca.example.org.
+	CAAIdentities []string `json:"caa_identities,omitempty"`
 }
 
 // Canonical is the document's canonical form and its version, half of the
@@ -97,6 +101,8 @@ type Profile struct {
 	KeyUsage    []string     `json:"key_usage,omitempty"`    // default: digitalSignature
 	ExtKeyUsage []string     `json:"eku"`                    // required, not empty
 	Approval    string       `json:"approval,omitempty"`     // none (default) or manual
+	CAA         bool         `json:"caa,omitempty"`          // issue only what the CAA records of the names admit (RFC 8659)
+	Public      bool         `json:"public,omitempty"`       // for names of the public DNS only, and with CAA
 
 	usages     []string // ExtKeyUsage as OIDs
 	needsGrant bool     // also a request without names needs a grant that names the profile

@@ -57,6 +57,10 @@ func (n *NameRules) Admits(name names.Name) bool {
 	return slices.ContainsFunc(n.Allow, func(p names.Pattern) bool { return p.Match(name) })
 }
 
+// ChecksCAA reports whether certificates of the profile need the consent of CAA
+// records.
+func (p *Profile) ChecksCAA() bool { return p.CAA || p.Public }
+
 // check finds what is wrong with a profile, and prepares it for use.
 func (p *Profile) check(name string) error {
 	var errs []error

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"chancery/engine/names"
 	"chancery/store"
 )
 
@@ -39,7 +40,30 @@ func (p *Policy) Check() error {
 			errs = append(errs, fmt.Errorf("frontends.%s: there is no such frontend; there are acme, scep, est, native", s))
 		}
 	}
-	return errors.Join(append(errs, checkRoles(p.Roles))...)
+	return errors.Join(append(errs, p.checkCAA(), checkRoles(p.Roles))...)
+}
+
+// maxCAAIdentities is what draft-ietf-acme-dns-persist, Section 3.1 lets a CA say.
+const maxCAAIdentities = 10
+
+// checkCAA wants the names of this CA in their canonical form, and some where
+// they are needed.
+func (p *Policy) checkCAA() error {
+	var errs []error
+	if len(p.CAAIdentities) > maxCAAIdentities {
+		errs = append(errs, fmt.Errorf("caa_identities: at most %d", maxCAAIdentities))
+	}
+	for i, id := range p.CAAIdentities {
+		if n, err := names.Parse(names.DNS, id); err != nil || n.Wildcard() || n.Value != id {
+			errs = append(errs, fmt.Errorf("caa_identities.%d: %.80q is not a DNS name in lower case, such as ca.example.org", i, id))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Profiles)) {
+		if pr := p.Profiles[name]; pr.ChecksCAA() && len(p.CAAIdentities) == 0 {
+			errs = append(errs, fmt.Errorf("profiles.%s: it obeys CAA records, so say by which names they mean this CA: caa_identities: [ca.example.org]", name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // authority is who issues a profile: the one it names, or the only one, or main.

@@ -81,6 +81,11 @@ const (
 // Pass has no objection.
 func Pass() Verdict { return Verdict{kind: pass} }
 
+// PassNoting has no objection, and says for the trail what that rests on.
+func PassNoting(format string, args ...any) Verdict {
+	return Verdict{kind: pass, detail: fmt.Sprintf(format, args...)}
+}
+
 // PendFor has no objection once enough officers approved. The step is asked
 // with the live votes for exactly this certificate and this step.
 func PendFor(detail string, enough func(votes []Vote) bool) Verdict {

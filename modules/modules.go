@@ -15,8 +15,10 @@ import (
 	"chancery/modules/exit/file"
 	"chancery/modules/exit/webhook"
 	"chancery/modules/lint/pki"
+	"chancery/modules/policy/caa"
 	"chancery/modules/policy/keys"
 	"chancery/modules/policy/profile"
+	"chancery/modules/policy/public"
 )
 
 // With is a set of modules by the names that a policy document calls them. A
@@ -35,7 +37,9 @@ func builtin() With {
 			"profile": Of(profile.New),
 		},
 		Judges: map[string]Builder[engine.Judge]{
-			"keys": Of(keys.New),
+			"caa":    Of(caa.New).Waiting(),
+			"keys":   Of(keys.New),
+			"public": Of(public.New),
 		},
 		Exits: map[string]Builder[engine.Exit]{
 			"file":    Of(file.New),
@@ -70,6 +74,8 @@ func Build(policy engine.Policy, deps engine.Deps, extra With) (engine.Setup, er
 	if len(judge) == 0 {
 		judge = []engine.Module{{Name: defaultJudge}}
 	}
+	judge = withNeeded(judge, deps.Profiles)
+	deps.CAAIdentities = policy.CAAIdentities
 	shapers, err1 := buildAll("policy.shape", all.Shapers, shape, deps)
 	judges, err2 := buildAll("policy.judge", all.Judges, judge, deps)
 	exits, err3 := buildAll("exit", all.Exits, policy.Exit, deps)
@@ -84,6 +90,23 @@ func Build(policy engine.Policy, deps engine.Deps, extra With) (engine.Setup, er
 		s.Exits = append(s.Exits, engine.Outlet{Name: x.Name, Exit: x.Run})
 	}
 	return s, nil
+}
+
+// withNeeded adds the judges that profiles ask for in words of their own: no list
+// can leave them out. They come last, so that what they ask the network is as
+// fresh as it can be.
+func withNeeded(judge []engine.Module, profiles map[string]engine.Profile) []engine.Module {
+	need := map[string]bool{}
+	for _, p := range profiles {
+		need["public"] = need["public"] || p.Public
+		need["caa"] = need["caa"] || p.ChecksCAA()
+	}
+	for _, name := range []string{"public", "caa"} {
+		if need[name] && !slices.ContainsFunc(judge, func(m engine.Module) bool { return m.Name == name }) {
+			judge = append(slices.Clip(judge), engine.Module{Name: name})
+		}
+	}
+	return judge
 }
 
 // Configs are the types of the modules' settings, by the key of the list in the

@@ -60,6 +60,31 @@ func TestDefaultsWhereADocumentIsSilent(t *testing.T) {
 	}
 }
 
+// What a profile asks for in words of its own is in every list, and last.
+func TestJudgesThatProfilesNeed(t *testing.T) {
+	for word, want := range map[string]string{`"caa": true`: "keys caa", `"public": true`: "keys public caa"} {
+		p := document(t, `"policy": {}, "caa_identities": ["ca.example"]`)
+		if err := json.Unmarshal([]byte(`{"web": {"frontends": ["acme"], "validity": "90d", "eku": ["serverAuth"], `+word+`}}`), &p.Profiles); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Build(p, deps(t), With{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, j := range s.Judges {
+			got += " " + j.Name
+		}
+		if got != " "+want || !s.Judges[len(s.Judges)-1].Waits {
+			t.Errorf("%s: judges%s", word, got)
+		}
+		p.CAAIdentities = nil
+		if _, err := Build(p, deps(t), With{}); err == nil {
+			t.Errorf("%s without a name of this CA", word)
+		}
+	}
+}
+
 func TestListsKeepTheirOrder(t *testing.T) {
 	extra := With{
 		Shapers: map[string]Builder[engine.Shaper]{"ask": Of(func(struct{}, engine.Deps) (engine.Shaper, error) {
@@ -98,7 +123,7 @@ func TestListsKeepTheirOrder(t *testing.T) {
 func TestWhatIsWrongIsSaidAtOnce(t *testing.T) {
 	for _, tt := range []struct{ lists, says string }{
 		{`"policy": {"shape": ["profil"]}`, `policy.shape: no module is called "profil", did you mean profile?; there are: profile`},
-		{`"policy": {"judge": ["cel"]}`, `policy.judge: no module is called "cel"; there are: keys`},
+		{`"policy": {"judge": ["cel"]}`, `policy.judge: no module is called "cel"; there are: caa, keys, public`},
 		{`"exit": [{"web-hook": {}}]`, `exit: no module is called "web-hook", did you mean webhook?; there are: file, webhook`},
 		{`"policy": {"judge": [{"keys": {"rsa-min": 3072}}]}`, `policy.judge: keys: there is no setting "rsa-min", did you mean rsa_min?; there are: rsa_min, curves`},
 		{`"policy": {"judge": [{"keys": {"RSA_MIN": 3072}}]}`, `there is no setting "RSA_MIN", did you mean rsa_min?`},

@@ -2,27 +2,14 @@ package acme
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"chancery/engine"
 	"chancery/store"
 )
-
-// newToken: RFC 8555, Section 8.3: at least 128 bits, base64url. Each challenge
-// has its own.
-func newToken(random io.Reader) (string, error) {
-	var b [16]byte
-	if _, err := io.ReadFull(random, b[:]); err != nil {
-		return "", err
-	}
-	return base64.RawURLEncoding.EncodeToString(b[:]), nil
-}
 
 func (c *call) ownAuthz() (*authz, error) {
 	return byID(c.ctx, c.f, &authzs, c.id, func(a *authz) string { return a.Account }, c.account.ID)
@@ -156,9 +143,9 @@ func (c *call) validate(a *authz, i int) (*authz, error) {
 		return c.f.accept(ctx, c.nonce, id, i, thumbprint, false)
 	}
 	select {
-	case err := <-result:
+	case found := <-result:
 		defer c.f.doing.recorded(id)
-		return c.f.settle(ctx, c.nonce, id, i, thumbprint, err)
+		return c.f.settle(ctx, c.nonce, id, i, thumbprint, found)
 	case <-c.f.after(inlineWait):
 	}
 	// It goes on without the client. The lease says that this node is at it.
@@ -202,30 +189,6 @@ func (p *endpoint) shownAuthz(a *authz, now time.Time) any {
 	out.Identifier, out.Wildcard, out.Below = identifier{Type: string(n.Type), Value: host}, wildcard || a.Below, a.Below
 	for i := range a.Challenges {
 		out.Challenges = append(out.Challenges, p.shownChallenge(a, &a.Challenges[i]))
-	}
-	return out
-}
-
-// shownChallenge is the challenge object of RFC 8555, Section 7.1.5.
-func (p *endpoint) shownChallenge(a *authz, ch *challenge) any {
-	out := struct {
-		Type      engine.Method `json:"type"`
-		URL       string        `json:"url"`
-		Status    string        `json:"status"`
-		Token     string        `json:"token"`
-		Validated string        `json:"validated,omitempty"`
-		Error     any           `json:"error,omitempty"`
-	}{ch.Type, p.base + "/challenge/" + a.ID + "/" + string(ch.Type), "pending", ch.Token, "", nil}
-	switch ch.State {
-	case processing:
-		out.Status = "processing"
-	case valid:
-		out.Status, out.Validated = "valid", clock(a.Validated)
-	case invalid:
-		out.Status = "invalid"
-	}
-	if ch.Error != nil {
-		out.Error = ch.Error.shown()
 	}
 	return out
 }

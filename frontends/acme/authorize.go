@@ -9,41 +9,6 @@ import (
 	"chancery/store"
 )
 
-// challengeTypes are all that there are, in the order in which they are offered.
-var challengeTypes = []engine.Method{engine.HTTP01, engine.DNS01}
-
-// offered lists the challenges of the endpoint, as its configuration has them.
-func (e *Endpoint) offered() []engine.Method {
-	if len(e.Challenges) == 0 {
-		return challengeTypes
-	}
-	return e.Challenges
-}
-
-func (e *Endpoint) offersDNS() bool { return slices.ContainsFunc(e.offered(), speaksBelow) }
-
-// proves reports whether a challenge can prove control of a name, or of it and
-// everything below.
-func proves(m engine.Method, n names.Name, below bool) bool {
-	switch {
-	case n.Type == names.IP: // RFC 8738, Section 7: not by the DNS
-		return m != engine.DNS01
-	case n.Wildcard(), below: // RFC 8555, Section 7.1.3; RFC 9444: by the DNS alone
-		return speaksBelow(m)
-	}
-	return true
-}
-
-// challengesFor lists the challenges by which a name can be proved here.
-func (e *Endpoint) challengesFor(n names.Name, below bool) (out []engine.Method) {
-	for _, m := range e.offered() {
-		if proves(m, n, below) {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
 // newAuthz makes the row of an authorization, pending or, where the grant of the
 // account vouches for the name, valid (RFC 8555, Section 7.4.1).
 func (c *call) newAuthz(n names.Name, below bool, g *engine.Grant) (*authz, error) {
@@ -65,11 +30,11 @@ func (c *call) newAuthz(n names.Name, below bool, g *engine.Grant) (*authz, erro
 		return nil, identifierProblem([]subproblem{{rejectedIdentifier, n.Value + ": this endpoint has no challenge that proves such a name", identifier{Type: string(n.Type), Value: n.Value}}})
 	}
 	for _, m := range methods {
-		token, err := newToken(c.f.deps.Rand)
+		ch, err := newChallenge(m, c.f.deps.Rand)
 		if err != nil {
 			return nil, err
 		}
-		a.Challenges = append(a.Challenges, challenge{Type: m, Token: token})
+		a.Challenges = append(a.Challenges, ch)
 	}
 	return a, nil
 }

@@ -49,7 +49,9 @@ type Endpoint struct {
 	// grant lists.
 	RequireGrant bool `json:"require_grant,omitempty"`
 
-	// Challenges that are offered; empty: all that there are.
+	// Challenges that are offered; empty: http-01, dns-01 and tls-alpn-01. Others
+	// are dns-account-01 and dns-persist-01, which follow drafts. The last has no
+	// token, which some clients stumble over; offer it where they do not.
 	Challenges []engine.Method `json:"challenges,omitempty"`
 
 	// PreAuthorize offers authorizations without an order (RFC 8555, Section
@@ -123,6 +125,7 @@ type Deps struct {
 	BaseURL      string  // such as https://ca.example.org:8443; clients find the server there
 	Loopback     bool    // every listener is on loopback
 	OwnNames     []string
+	Identities   []string // names of this CA in CAA records and in those for dns-persist-01
 
 	// Retention is how long ended orders and authorizations are kept; 0 is 30 days.
 	Retention time.Duration
@@ -132,8 +135,8 @@ type Deps struct {
 
 // Validation is how the server sees the network when it validates.
 type Validation struct {
-	// HTTPPort is asked in place of port 80; 0 is 80.
-	HTTPPort int
+	// HTTPPort is asked in place of port 80, TLSPort in place of 443; 0 is these.
+	HTTPPort, TLSPort int
 
 	// Resolvers are DNS servers as host:port; none: the system's.
 	Resolvers []string
@@ -205,6 +208,9 @@ func (e Endpoint) check(name string, d *Deps) error {
 		if slices.Contains(e.Challenges[:i], m) {
 			return fmt.Errorf("challenges: %s is listed twice", m)
 		}
+	}
+	if slices.Contains(e.Challenges, engine.DNSPersist01) && len(d.Identities) == 0 {
+		return errors.New("challenges: records for dns-persist-01 name the CA: say by which names they mean this one, in caa_identities")
 	}
 	if e.InsistOnTerms && e.TermsOfService == "" {
 		return errors.New("insist_on_terms: there are no terms_of_service to insist on")

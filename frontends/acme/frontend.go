@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
+	"chancery/engine"
 	"chancery/frontends/acme/internal/validate"
 	"chancery/store"
 )
@@ -48,6 +50,8 @@ type endpoint struct {
 	index     string // address of its directory
 	directory []byte
 	admits    admission
+
+	identities []string // of this CA in the DNS
 }
 
 // New checks the configuration and makes the frontend. Run must be called for
@@ -60,7 +64,7 @@ func New(c Config, d Deps) (*Frontend, error) {
 		return nil, err
 	}
 	v, err := validate.New(validate.Config{
-		HTTPPort: d.Validation.HTTPPort, Resolvers: d.Validation.Resolvers, Networks: d.Validation.Networks,
+		HTTPPort: d.Validation.HTTPPort, TLSPort: d.Validation.TLSPort, Resolvers: d.Validation.Resolvers, Networks: d.Validation.Networks,
 		Loopback: d.Loopback, Dial: d.Validation.Dial, Rand: d.Rand,
 	})
 	if err != nil {
@@ -99,13 +103,17 @@ func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
 		p.index = d.BaseURL + root + "directory"
 	}
 	p.admits = newAdmission(e, d)
+	p.identities = d.Identities
 	// RFC 8555, Section 7.1.1. What is not served is not named.
 	type meta struct {
 		TermsOfService  string            `json:"termsOfService,omitempty"`
 		Website         string            `json:"website,omitempty"`
 		AccountRequired bool              `json:"externalAccountRequired,omitempty"`
 		Subdomains      bool              `json:"subdomainAuthAllowed,omitempty"` // RFC 9444, Section 4.4
-		Profiles        map[string]string `json:"profiles"`                       // draft-ietf-acme-profiles, Section 3
+		CAA             []string          `json:"caaIdentities,omitempty"`
+		Issuers         []string          `json:"issuerDomainNames,omitempty"` // draft-ietf-acme-dns-persist, Section 3.2
+		HashPrefix      string            `json:"accountHashPrefix,omitempty"` // Section 4.1
+		Profiles        map[string]string `json:"profiles"`                    // draft-ietf-acme-profiles, Section 3
 	}
 	doc := struct {
 		NewNonce   string `json:"newNonce"`
@@ -118,7 +126,13 @@ func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
 	}{
 		NewNonce: p.base + "/new-nonce", NewAccount: p.base + "/new-account", NewOrder: p.base + "/new-order",
 		RevokeCert: p.base + "/revoke-cert", KeyChange: p.base + "/key-change",
-		Meta: meta{e.TermsOfService, e.Website, e.RequireGrant, e.Subdomains, descriptions(e, d)},
+		Meta: meta{TermsOfService: e.TermsOfService, Website: e.Website, AccountRequired: e.RequireGrant, Subdomains: e.Subdomains, Profiles: descriptions(e, d)},
+	}
+	if e.checksCAA(d) {
+		doc.Meta.CAA = d.Identities
+	}
+	if slices.Contains(e.offered(), engine.DNSPersist01) {
+		doc.Meta.Issuers, doc.Meta.HashPrefix = d.Identities, p.hashPrefix()
 	}
 	if e.PreAuthorize {
 		doc.NewAuthz = p.base + "/new-authz"
@@ -139,7 +153,7 @@ func descriptions(e Endpoint, d *Deps) map[string]string {
 	return all
 }
 
-func (p *endpoint) accountURL(id string) string { return p.base + "/account/" + id }
+func (p *endpoint) accountURL(id string) string { return AccountURL(p.base, id) }
 func (p *endpoint) orderURL(id string) string   { return p.base + "/order/" + id }
 func (p *endpoint) authzURL(id string) string   { return p.base + "/authz/" + id }
 func (p *endpoint) ordersURL(id string) string  { return p.base + "/orders/" + id }

@@ -36,7 +36,7 @@ func (c *call) keyChange() error {
 			if string(a.Key) != string(c.account.Key) {
 				return refuse(http.StatusForbidden, unauthorized, "the key of this account was changed in this moment")
 			}
-			a.Key = key.Canonical()
+			a.Key, a.Former = key.Canonical(), former(c.key.Text(), a.Former)
 			return nil
 		})
 		return err

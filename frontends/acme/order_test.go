@@ -142,7 +142,7 @@ func TestACME_A065_A066_A067_Wildcards(t *testing.T) {
 	if star.Identifier.Value != "example.org" || string(star.raw["wildcard"]) != "true" || len(star.Challenges) != 1 || star.Challenges[0].Type != "dns-01" {
 		t.Errorf("%s", star.body)
 	}
-	if plain.Identifier.Value != "example.org" || len(plain.Challenges) != 2 {
+	if plain.Identifier.Value != "example.org" || len(plain.Challenges) != standardTypes {
 		t.Errorf("%s", plain.body)
 	}
 	if _, ok := plain.raw["wildcard"]; ok {

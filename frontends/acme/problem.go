@@ -24,6 +24,7 @@ const (
 	badPublicKey            = "badPublicKey"
 	badRevocationReason     = "badRevocationReason"
 	badSignatureAlgorithm   = "badSignatureAlgorithm"
+	caaError                = "caa"
 	compound                = "compound"
 	connectionError         = "connection"
 	dnsError                = "dns"
@@ -36,6 +37,7 @@ const (
 	rateLimited             = "rateLimited"
 	rejectedIdentifier      = "rejectedIdentifier"
 	serverInternal          = "serverInternal"
+	tlsError                = "tls"
 	unauthorized            = "unauthorized"
 	unsupportedContact      = "unsupportedContact"
 	unsupportedIdentifier   = "unsupportedIdentifier"
@@ -114,6 +116,7 @@ var reasons = map[engine.Reason]problem{
 	engine.Rejected:       {Type: unauthorized, Status: http.StatusForbidden},
 	engine.Superseded:     {Type: orderNotReady, Status: http.StatusForbidden},
 	engine.Abandoned:      {Type: serverInternal, Status: http.StatusServiceUnavailable},
+	engine.CAARefused:     {Type: caaError, Status: http.StatusForbidden},
 }
 
 // problemOf is the problem of a denial. The engine's detail is meant for the
@@ -170,6 +173,12 @@ func validationProblem(err error) *problem {
 	switch e.Kind {
 	case validate.DNS:
 		return refuse(http.StatusBadRequest, dnsError, "%s", e.Detail)
+	case validate.TLS:
+		return refuse(http.StatusBadRequest, tlsError, "%s", e.Detail)
+	case validate.Malformed:
+		return bad("%s", e.Detail)
+	case validate.Unauthorized:
+		return refuse(http.StatusForbidden, unauthorized, "%s", e.Detail)
 	case validate.IncorrectResponse:
 		return refuse(http.StatusForbidden, incorrectResponse, "%s", e.Detail)
 	}

@@ -41,6 +41,10 @@ type account struct {
 	Grant    string          `json:"g,omitempty"` // that the account is bound to
 	Binding  json.RawMessage `json:"b,omitempty"` // as the client sent it, to be shown again
 	Created  int64           `json:"a"`
+
+	// Thumbprints of the keys that it had before, the last one first. Records for
+	// dns-persist-01 that were made with them stay good.
+	Former []string `json:"f,omitempty"`
 }
 
 func (a *account) principal() engine.Principal { return engine.Principal("account:" + a.ID) }
@@ -131,7 +135,7 @@ type authz struct {
 // A challenge is one way to prove control (RFC 8555, Section 7.1.5).
 type challenge struct {
 	Type  engine.Method `json:"t"`
-	Token string        `json:"k"`
+	Token string        `json:"k,omitempty"`
 	State state         `json:"s,omitempty"`
 	Tries int           `json:"r,omitzero"`  // attempts that failed
 	Error *problem      `json:"e,omitempty"` // of the last of them

@@ -64,5 +64,6 @@ func above(n names.Name) []string {
 }
 
 // speaksBelow reports whether a challenge can prove control of everything below
-// a domain: only the DNS can.
-func speaksBelow(m engine.Method) bool { return m == engine.DNS01 }
+// a domain: only the DNS can. A record for dns-persist-01 says of itself what it
+// is for, and is not taken for more than its own name.
+func speaksBelow(m engine.Method) bool { return m == engine.DNS01 || m == engine.DNSAccount01 }

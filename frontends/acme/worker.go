@@ -2,15 +2,10 @@ package acme
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
-	"chancery/engine"
-	"chancery/engine/names"
 	"chancery/store"
 )
 
@@ -27,35 +22,21 @@ var errStopping = errors.New("acme: the server is stopping")
 
 // attempt validates a challenge once, beside its caller, who has begun it. It
 // returns nil when the server is stopping.
-func (f *Frontend) attempt(a *authz, ch challenge, thumbprint string) <-chan error {
-	result := make(chan error, 1)
+func (f *Frontend) attempt(a *authz, ch challenge, thumbprint string) <-chan finding {
+	result := make(chan finding, 1)
 	started := f.tasks.start(func() {
 		defer f.doing.validated(a.Account)
-		err := f.validate(fromStored(a.Name), ch, thumbprint)
-		if f.base.Err() != nil && err != nil {
-			err = errStopping // it did not fail, it was interrupted
+		found := f.validate(a, ch, thumbprint)
+		if f.base.Err() != nil && found.err != nil {
+			found.err = errStopping // it did not fail, it was interrupted
 		}
-		result <- err
+		result <- found
 	})
 	if !started {
 		f.doing.validated(a.Account)
 		return nil
 	}
 	return result
-}
-
-// validate asks the network (RFC 8555, Sections 8.1, 8.3 and 8.4).
-func (f *Frontend) validate(name names.Name, ch challenge, thumbprint string) error {
-	authorization := ch.Token + "." + thumbprint
-	if ch.Type == engine.DNS01 {
-		digest := sha256.Sum256([]byte(authorization))
-		return f.validator.DNS01(f.base, strings.TrimPrefix(name.Value, "*."), base64.RawURLEncoding.EncodeToString(digest[:]))
-	}
-	host := name.Value
-	if name.Type == names.IP && strings.Contains(host, ":") { // RFC 8738, Section 5: as in the Host header
-		host = "[" + host + "]"
-	}
-	return f.validator.HTTP01(f.base, host, ch.Token, authorization)
 }
 
 // errUnchanged ends an Update that has nothing to write.
@@ -106,25 +87,28 @@ func (f *Frontend) accept(ctx context.Context, nonce spending, id string, i int,
 }
 
 // settle records what an attempt found.
-func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int, thumbprint string, result error) (*authz, error) {
-	if errors.Is(result, errStopping) {
+func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int, thumbprint string, result finding) (*authz, error) {
+	if errors.Is(result.err, errStopping) {
 		return f.accept(ctx, nonce, id, i, thumbprint, false)
 	}
 	now := f.deps.Now()
 	return f.change(ctx, nonce, id, i, func(a *authz) {
 		ch := &a.Challenges[i]
-		if result == nil {
+		if result.err == nil {
 			ch.State, ch.Error = valid, nil
 			// RFC 8555, Section 7.1.4: a valid one lists the challenge that was
 			// validated.
 			a.Challenges = []challenge{{Type: ch.Type, Token: ch.Token, State: valid}}
 			a.State, a.Validated, a.By = valid, now.Unix(), f.deps.Node
 			a.Expires = now.Add(authzLife).Unix()
+			if !result.until.IsZero() {
+				a.Expires = min(a.Expires, result.until.Unix())
+			}
 			a.Thumbprint, a.Due = "", 0
 			return
 		}
 		ch.Tries++
-		ch.Error = validationProblem(result)
+		ch.Error = validationProblem(result.err)
 		if ch.Tries < maxTries {
 			ch.State = processing
 			a.Thumbprint, a.Due = thumbprint, now.Add(retryAfterFail).UnixMilli()
@@ -137,15 +121,16 @@ func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int,
 
 // finish waits for an attempt, records it and ends it. Should recording fail,
 // the lease ends and somebody makes another attempt.
-func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan error) {
+func (f *Frontend) finish(id string, i int, thumbprint string, result <-chan finding) {
 	defer f.doing.recorded(id)
-	err := <-result
+	found := <-result
 	// It is worth recording even while the server is stopping.
 	ctx := context.WithoutCancel(f.base)
-	if errors.Is(err, errStopping) {
+	var err error
+	if errors.Is(found.err, errStopping) {
 		_, err = f.change(ctx, spending{}, id, i, func(a *authz) { a.Due = f.deps.Now().UnixMilli() }) // whoever comes next
 	} else {
-		_, err = f.settle(ctx, spending{}, id, i, thumbprint, err)
+		_, err = f.settle(ctx, spending{}, id, i, thumbprint, found)
 	}
 	if err != nil {
 		f.deps.Log.Error("recording a validation", "authorization", id, "err", err)

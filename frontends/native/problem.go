@@ -45,6 +45,7 @@ var denials = map[engine.Reason]struct {
 	engine.Rejected:       {http.StatusForbidden, "Rejected by an officer"},
 	engine.Superseded:     {http.StatusConflict, "A newer request took its place"},
 	engine.Abandoned:      {http.StatusConflict, "The request was interrupted; submit it again"},
+	engine.CAARefused:     {http.StatusForbidden, "The DNS does not let this CA issue for a name"},
 }
 
 func denial(d engine.Denied) *problem {

@@ -56,6 +56,7 @@ type Node struct {
 	Engine   *engine.Engine
 	Seal     *datadir.Seal
 	Policy   engine.Policy
+	HTTPS    string            // address that clients call, such as https://ca.example.org:8443; set before Start
 	made     map[string]string // key identifiers of the CAs
 }
 
@@ -298,8 +299,13 @@ func (n *Node) Adopt(p engine.Policy) (version string, err error) {
 // Build makes the modules that a policy document names.
 func (n *Node) Build(p engine.Policy) (engine.Setup, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	records, err := n.caaRecords()
+	if err != nil {
+		return engine.Setup{}, err
+	}
 	return modules.Build(p, engine.Deps{
 		Now: n.Now, Rand: n.Rand, Log: n.Log, Dial: dialer.DialContext, Dir: string(n.Dir), Facts: n.Engine,
+		CAA: records, Account: n.accountURL,
 	}, n.Extra)
 }
 

@@ -55,8 +55,9 @@ func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 	f, err := acme.New(c, acme.Deps{
 		DB: n.DB, Requests: w.Engine, Certificates: w.Engine, Grants: w.Engine, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
 		NonceKey: w.NonceKey, Nonces: m.nonces, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
+		Identities: w.Policy.CAAIdentities,
 		Retention:  time.Duration(w.Policy.Retention.Orders),
-		Validation: acme.Validation{HTTPPort: v.HTTPPort, Resolvers: v.Resolvers, Networks: networks},
+		Validation: acme.Validation{HTTPPort: v.HTTPPort, TLSPort: v.TLSPort, Resolvers: v.Resolvers, Networks: networks},
 	})
 	if err != nil {
 		return Mounts{}, err

@@ -59,6 +59,10 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 		return errors.Join(err, n.Close())
 	}
 	defer l.close()
+	n.HTTPS = "https://" + config.ClientAddr(l.https.Addr().String())
+	if u := n.Settings.PublicURL.HTTPS; u != "" {
+		n.HTTPS = u
+	}
 	if err := n.Start(ctx, "http://"+config.ClientAddr(l.http.Addr().String())); err != nil {
 		return err
 	}
@@ -100,11 +104,8 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 		return nil, err
 	}
 	s.world = World{
-		Node: n, HTTPS: "https://" + config.ClientAddr(l.https.Addr().String()), Loopback: l.loopback(), NonceKey: nonce,
+		Node: n, HTTPS: n.HTTPS, Loopback: l.loopback(), NonceKey: nonce,
 		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure, Nodes: s.member, Backup: (&keeper{node: n}).make,
-	}
-	if u := n.Settings.PublicURL.HTTPS; u != "" {
-		s.world.HTTPS = u
 	}
 	for _, name := range own {
 		s.world.OwnNames = append(s.world.OwnNames, name.Value)
