@@ -38,11 +38,18 @@ type clock struct {
 func (c *clock) check(now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.behind(now); err != nil {
+		return err
+	}
+	return c.ahead(now)
+}
+
+func (c *clock) behind(now time.Time) error {
 	if c.signed.Sub(now) > clockBehind {
 		return fmt.Errorf("%w: it says %s, and something was signed at %s; set it, or if it is right now and was not then, restart with --clock-is-right",
 			ErrClock, now.Format(time.RFC3339), c.signed.Format(time.RFC3339))
 	}
-	return c.ahead(now)
+	return nil
 }
 
 func (c *clock) ahead(now time.Time) error {
@@ -71,10 +78,15 @@ func (c *clock) did(now time.Time) {
 	}
 }
 
-// look notes what the clock says, unless it jumped.
+// look notes what the clock says, unless it jumped. From a clock that is behind
+// it may jump: that is how it is set right.
 func (c *clock) look(now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.behind(now); err != nil {
+		c.seen = time.Time{}
+		return err
+	}
 	err := c.ahead(now)
 	if err == nil {
 		c.seen = now

@@ -33,9 +33,27 @@ func TestXD_009_ClockBehind(t *testing.T) {
 	if w.ClockError() == nil {
 		t.Error("after a restart the clock is believed")
 	}
+	if w.Engine.clock.look(w.now()) == nil {
+		t.Error("looking at the clock finds nothing")
+	}
 	w.advanceClock(time.Hour)
 	s.Proofs[0].At, s.Proofs[0].Expires = w.now(), w.now().Add(time.Hour)
 	w.issue(s)
+}
+
+// A machine whose clock is years behind when it starts, and is set then, has not
+// jumped ahead.
+func TestXD_009_ClockIsSetAfterTheStart(t *testing.T) {
+	w := newWorld(t)
+	w.currentCRL()
+	const years = 10 * 365 * 24 * time.Hour
+	w.advanceClock(-years)
+	w.open()
+	if w.Engine.clock.look(w.now()) == nil {
+		t.Error("looking at the clock finds nothing")
+	}
+	w.advanceClock(years)
+	w.issue(w.submission("1", newKey(t), "a.test"))
 }
 
 // A clock that jumps ahead while the process runs signs nothing that cannot be
