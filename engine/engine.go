@@ -28,7 +28,7 @@ type Engine struct {
 	restored atomic.Bool // perhaps: a quarantine may stand
 
 	process  string     // names this process in the store
-	deliver  sync.Map   // exit name → chan *Delivery, while Run runs
+	deliver  sync.Map   // exit name → chan *Delivery, from the first Run that tells it
 	runMutex sync.Mutex // held by Run
 }
 

@@ -96,8 +96,8 @@ func (e *Engine) announceStatus(tx store.Tx, set *setup, c *Certificate, reason 
 }
 
 // deliverTo writes a delivery. It is leased to this process, and added to the
-// list, if the exit is told things here just now; otherwise it is due at once for
-// whoever looks first.
+// list, if the exit is told things here; otherwise it is due at once for whoever
+// looks first.
 func (e *Engine) deliverTo(tx store.Tx, d *Delivery, leased *[]*Delivery) error {
 	d.Due = d.At
 	if _, told := e.deliver.Load(d.Exit); told {
@@ -123,9 +123,9 @@ func (e *Engine) hand(all []*Delivery) {
 // runExit tells one exit, until ctx is done: what is handed over, and what is
 // found due in the store. Exits do not wait for one another.
 func (e *Engine) runExit(ctx context.Context, o Outlet) {
-	queue := make(chan *Delivery, 4*batchSize)
-	e.deliver.Store(o.Name, queue)
-	defer e.deliver.CompareAndDelete(o.Name, queue)
+	// What was handed over to the Run before this one, and not told, is told now.
+	kept, goesOn := e.deliver.LoadOrStore(o.Name, make(chan *Delivery, 4*batchSize))
+	queue := kept.(chan *Delivery)
 	if x, ok := o.Exit.(Releaser); ok {
 		defer x.Release()
 	}
@@ -134,7 +134,7 @@ func (e *Engine) runExit(ctx context.Context, o Outlet) {
 	// What an earlier process of this store leased to itself is due at once,
 	// where there is only one process.
 	grace := time.Duration(0)
-	if e.sole() {
+	if e.sole() && !goesOn {
 		grace = leaseTime
 	}
 	for {

@@ -15,6 +15,12 @@ func (e *Engine) parkForeign(ctx context.Context, set *setup) error {
 	for _, o := range set.Exits {
 		known[o.Name] = true
 	}
+	e.deliver.Range(func(name, _ any) bool {
+		if !known[name.(string)] {
+			e.deliver.Delete(name)
+		}
+		return true
+	})
 	var foreign []string
 	if err := e.view(ctx, func(tx store.Tx) error {
 		foreign = nil

@@ -94,6 +94,15 @@ func New(t testing.TB) Place {
 // Shared reports whether several processes could have the database open.
 func (p Place) Shared() bool { return p.dsn != "" }
 
+// Settings are the lines of chancery.yaml by which a node keeps its records here,
+// in its data directory or in the database.
+func (p Place) Settings() string {
+	if !p.Shared() {
+		return ""
+	}
+	return fmt.Sprintf("store: {postgres: {dsn: %q, durability: %q}}\n", p.dsn, postgres.UnsafeWords)
+}
+
 // Open opens the database, again if it was closed.
 func (p Place) Open(log *slog.Logger, schemas ...store.Schema) (DB, error) {
 	if p.Shared() {

@@ -113,6 +113,19 @@ func (r *running) document(days int) string {
 	return strings.Replace(r.policy, "validity: 90d", fmt.Sprintf("validity: %dd", days), 1)
 }
 
+// put puts a document in force: where one process has the store as SIGHUP does,
+// elsewhere as chancery apply does.
+func (r *running) put(doc string) (version string, err error) {
+	r.t.Helper()
+	if r.node.Shared() {
+		version, _, err = r.Apply(r.t.Context(), engine.Actor{Person: "test", Roles: []engine.Role{engine.Admin}}, []byte(doc))
+		return version, err
+	}
+	write(r.t, r.node.Dir.Policy(), doc)
+	version, _, err = r.Reload(r.t.Context(), "test")
+	return version, err
+}
+
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := datadir.Write(path, []byte(text), 0o600); err != nil {
@@ -239,7 +252,7 @@ func (l *record) has(parts ...string) bool {
 func TestReloadStorm(t *testing.T) {
 	r := start(t)
 	versions := map[string]int{}
-	version, _, err := r.Reload(t.Context(), "test")
+	version, err := r.put(r.document(90))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,14 +279,12 @@ func TestReloadStorm(t *testing.T) {
 	}
 	for k := range 60 {
 		if k%4 == 3 {
-			write(t, r.node.Dir.Policy(), strings.Replace(r.document(100+k), "judge: [keys]", "judge: [kes]", 1))
-			if _, _, err := r.Reload(t.Context(), "test"); err == nil || !strings.Contains(err.Error(), "kes") {
+			if _, err := r.put(strings.Replace(r.document(100+k), "judge: [keys]", "judge: [kes]", 1)); err == nil || !strings.Contains(err.Error(), "kes") {
 				t.Errorf("a module that is not there: %v", err)
 			}
 			continue
 		}
-		write(t, r.node.Dir.Policy(), r.document(2+k))
-		version, _, err := r.Reload(t.Context(), "test")
+		version, err := r.put(r.document(2 + k))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,6 +336,15 @@ func TestBadPolicyKeepsTheOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := r.current.Load()
+	if r.node.Shared() {
+		write(t, r.node.Dir.Policy(), r.document(30))
+		r.hup <- syscall.SIGHUP
+		eventually(t, "the log says what to do", func() bool { return r.log.has("SIGHUP changes no policy", "chancery apply") })
+		if _, now, err := r.node.Engine.PolicyDocument(); err != nil || now != version || r.current.Load() != g {
+			t.Errorf("version %s, was %s: %v", now, version, err)
+		}
+		return
+	}
 	for bad, says := range map[string]string{
 		strings.Replace(r.policy, "eku: [clientAuth, serverAuth]", "ekku: [clientAuth]", 1):    "ekku",
 		strings.Replace(r.policy, "judge: [keys]", "judge: [kes]", 1):                          "kes",
@@ -368,8 +388,7 @@ func TestRequestsUnderWayEndAsTheyBegan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, r.node.Dir.Policy(), r.document(30))
-	if _, _, err := r.Reload(t.Context(), "test"); err != nil {
+	if _, err := r.put(r.document(30)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {

@@ -17,7 +17,10 @@ import (
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine/names"
+	"chancery/store/storetest/backends"
 )
+
+func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 
 // newNode is a CA without listeners, and its clock is ahead by what is stored
 // in the second result.
@@ -32,6 +35,10 @@ func newNode(t *testing.T, more ...func(*node.Options)) (*node.Node, *atomic.Int
 	for _, f := range more {
 		f(&o)
 	}
+	if err := o.Dir.Make(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, o.Dir.Settings(), backends.New(t).Settings())
 	n, err := node.Prepare(t.Context(), o, false)
 	if err != nil {
 		t.Fatal(err)
