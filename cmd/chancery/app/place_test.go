@@ -21,21 +21,38 @@ import (
 	"time"
 
 	"chancery/cmd/chancery/app/datadir"
+	"chancery/store/storetest/backends"
 )
+
+func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 
 // A place is a data directory with settings on free ports.
 type place struct {
-	t    *testing.T
-	dir  datadir.Dir
-	conf string
+	t       *testing.T
+	dir     datadir.Dir
+	conf    string
+	records backends.Place
 }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	base := t.TempDir()
-	p := &place{t, datadir.Dir(filepath.Join(base, "data")), filepath.Join(base, "conf.yaml")}
-	p.write(p.conf, "listen: {https: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0'}\n")
+	p := &place{t, datadir.Dir(filepath.Join(base, "data")), filepath.Join(base, "conf.yaml"), backends.New(t)}
+	p.write(p.conf, "listen: {https: '127.0.0.1:0', http: '127.0.0.1:0', admin: '127.0.0.1:0'}\n"+p.records.Settings())
 	return p
+}
+
+// lose removes a file of the data directory. Where the records are not there, the
+// database takes the place of its file.
+func (p *place) lose(file string) {
+	p.t.Helper()
+	if file == "chancery.db" && p.records.Shared() {
+		p.records.Empty(p.t)
+		return
+	}
+	if err := os.Remove(p.dir.Path(file)); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *place) write(path, text string) {

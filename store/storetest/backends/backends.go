@@ -73,8 +73,10 @@ type DB interface {
 
 // A Place is where the database of a test is. It is gone when the test is.
 type Place struct {
-	file, dsn string
-	fast      bool // a benchmark's
+	file     string
+	database string // of the cluster that the tests share
+	dsn      string
+	fast     bool // a benchmark's
 }
 
 // New makes a place for an empty database of the backend that the tests run on.
@@ -85,7 +87,8 @@ func New(t testing.TB) Place {
 		_, fast := t.(*testing.B)
 		return Place{file: filepath.Join(t.TempDir(), "db"), fast: fast}
 	case Postgres:
-		return Place{dsn: databases.take(t)}
+		name := databases.take(t)
+		return Place{database: name, dsn: pgtest.Shared(t).Address(name)}
 	}
 	t.Fatal("the TestMain of this package does not call backends.Run")
 	return Place{}
@@ -101,6 +104,14 @@ func (p Place) Settings() string {
 		return ""
 	}
 	return fmt.Sprintf("store: {postgres: {dsn: %q, durability: %q}}\n", p.dsn, postgres.UnsafeWords)
+}
+
+// Empty deletes all records of a shared database, which nobody has open.
+func (p Place) Empty(t testing.TB) {
+	t.Helper()
+	if err := pgtest.Shared(t).Exec(p.database, empty); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Open opens the database, again if it was closed.
@@ -122,7 +133,7 @@ type pool struct {
 	free []string
 }
 
-// take returns the address of an empty database, and takes it back when the test
+// take returns the name of an empty database, and takes it back when the test
 // has ended.
 func (p *pool) take(t testing.TB) string {
 	t.Helper()
@@ -144,7 +155,7 @@ func (p *pool) take(t testing.TB) string {
 		defer p.mu.Unlock()
 		p.free = append(p.free, name)
 	})
-	return c.Address(name)
+	return name
 }
 
 func (p *pool) last() (name string) {
