@@ -150,13 +150,13 @@ func (n *Node) activePolicy(ctx context.Context) (bool, error) {
 	if !n.Shared() {
 		return false, nil
 	}
-	p, _, err := n.InForce(ctx)
+	p, version, err := n.InForce(ctx)
 	if err != nil {
 		return false, err
 	}
 	if p != nil {
 		n.Policy = *p
-		if d := n.Differs(ctx); d != "" {
+		if d := n.Differs(version); d != "" {
 			n.Log.WarnContext(ctx, "a file is not in force", "differs", d)
 		}
 		return true, nil
@@ -182,8 +182,8 @@ func (n *Node) InForce(ctx context.Context) (*engine.Policy, string, error) {
 }
 
 // Differs says what is wrong with policy.yaml beside a store where it does not
-// count, or "". None is there on a node that joined.
-func (n *Node) Differs(context.Context) string {
+// count, when this version is in use, or "". A node that joined has no such file.
+func (n *Node) Differs(used string) string {
 	if !n.Shared() {
 		return ""
 	}
@@ -195,8 +195,7 @@ func (n *Node) Differs(context.Context) string {
 		return n.Dir.Policy() + " has errors (chancery config check); it is not in force"
 	}
 	_, mine, err := p.Canonical()
-	_, used, uerr := n.Policy.Canonical()
-	if err == nil && uerr == nil && mine == used {
+	if err == nil && mine == used {
 		return ""
 	}
 	return n.Dir.Policy() + " is not the policy in force; chancery apply FILE makes it that"

@@ -216,7 +216,7 @@ func TestOnlyApplyChangesASharedPolicy(t *testing.T) {
 	p := newPlace(t, "n1", pgtest.DSN(t))
 	n := p.start()
 	_, version, _ := n.Engine.PolicyDocument()
-	if d := n.Differs(t.Context()); d != "" {
+	if d := n.Differs(version); d != "" {
 		t.Errorf("right after the first start: %s", d)
 	}
 	if err := n.Close(); err != nil {
@@ -231,17 +231,17 @@ func TestOnlyApplyChangesASharedPolicy(t *testing.T) {
 	if _, v, _ := again.Engine.PolicyDocument(); v != version {
 		t.Error("a changed file was obeyed")
 	}
-	if d := again.Differs(t.Context()); !strings.Contains(d, "is not the policy in force") || !strings.Contains(p.said.String(), "is not the policy in force") {
+	if d := again.Differs(version); !strings.Contains(d, "is not the policy in force") || !strings.Contains(p.said.String(), "is not the policy in force") {
 		t.Errorf("not reported: %q\n%s", d, &p.said)
 	}
 	p.write(p.Dir.Policy(), "nonsense: {")
-	if d := again.Differs(t.Context()); !strings.Contains(d, "has errors") {
+	if d := again.Differs(version); !strings.Contains(d, "has errors") {
 		t.Errorf("a broken file: %q", d)
 	}
 	if err := os.Remove(p.Dir.Policy()); err != nil {
 		t.Fatal(err)
 	}
-	if d := again.Differs(t.Context()); d != "" {
+	if d := again.Differs(version); d != "" {
 		t.Errorf("no file: %q", d)
 	}
 	// Another version of the document is what every node starts with.

@@ -43,7 +43,7 @@ func (m *member) listens(at datadir.Addresses) {
 func (m *member) run(ctx context.Context) {
 	look := time.NewTicker(followEvery)
 	defer look.Stop()
-	beat, again := m.s.node.Now(), time.Time{}
+	beat, again, compared := m.s.node.Now(), time.Time{}, m.s.node.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,6 +60,10 @@ func (m *member) run(ctx context.Context) {
 			again = now.Add(retryPolicy)
 		}
 		_, used, _ := m.s.node.Engine.PolicyDocument()
+		if d := now.Sub(compared); d >= time.Minute || d < 0 || used != m.said {
+			compared = now
+			m.compare(ctx)
+		}
 		if d := now.Sub(beat); d >= engine.BeatEvery || d < 0 || used != m.said { // d < 0: the clock was put back
 			beat = now
 			m.say(ctx)
@@ -75,9 +79,12 @@ func (m *member) follow(ctx context.Context, again bool) error {
 		return nil
 	}
 	version, err := m.s.node.Engine.ActiveVersion(ctx)
-	if err != nil || version == used {
-		m.could(nil, "")
+	if err != nil {
 		return nil // what keeps the store from answering is said by say
+	}
+	if version == used {
+		m.could(nil, "")
+		return nil
 	}
 	m.mu.Lock()
 	skip := m.failed == version && !again
@@ -90,7 +97,6 @@ func (m *member) follow(ctx context.Context, again bool) error {
 	if err != nil && ctx.Err() == nil {
 		m.s.node.Log.ErrorContext(ctx, "the policy in force cannot be used on this node, which goes on with the one before", "version", version, "err", err)
 	}
-	m.compare(ctx)
 	return err
 }
 
@@ -104,12 +110,17 @@ func (m *member) could(err error, version string) {
 
 // compare looks whether policy.yaml here is the policy in force.
 func (m *member) compare(ctx context.Context) {
-	d := m.s.node.Differs(ctx)
+	_, used, err := m.s.node.Engine.PolicyDocument()
+	if err != nil {
+		return
+	}
+	d := m.s.node.Differs(used)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.differ = d; d != "" {
+	if d != "" && d != m.differ {
 		m.s.node.Log.WarnContext(ctx, "a file is not in force", "differs", d)
 	}
+	m.differ = d
 }
 
 // say tells the others that this node lives, in one Update for all of it.
