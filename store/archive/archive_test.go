@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -253,4 +254,23 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte) {
 		_, _ = Read(bytes.NewReader(file), Visitor{})
 	})
+}
+
+// What the writer says of a table must be so, even in a file that is whole.
+func TestSumsAreHeld(t *testing.T) {
+	for name, end := range map[string]Sum{"right": newTableSum().sum(), "a document more": {1, newTableSum().sum().SHA256}, "another hash": {0, "00"}} {
+		var out bytes.Buffer
+		b := newWriter(&out)
+		b.text(kindHeader, Header{Tables: []Table{{"empty", 1}}})
+		b.text(kindTable, Table{"empty", 1})
+		b.text(kindEnd, end)
+		digest := hex.EncodeToString(b.sum.Sum(nil))
+		b.text(kindTrailer, Trailer{digest, macOf(key, digest)})
+		if err := b.flush(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(&out, Visitor{}); (err == nil) != (name == "right") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
