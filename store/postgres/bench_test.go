@@ -83,10 +83,13 @@ func BenchmarkUpdate(b *testing.B) {
 			for _, reads := range []int{0, 1} {
 				b.Run(fmt.Sprintf("c=%d/writes=%d/reads=%d", c, writes, reads), func(b *testing.B) {
 					db := openBench(b, plain)
+					if err := db.Update(context.Background(), func(tx store.Tx) error { return tx.Put("t", "a", doc) }); err != nil {
+						b.Fatal(err)
+					}
 					bench(b, c, func(int) error {
 						return db.Update(context.Background(), func(tx store.Tx) error {
 							for range reads {
-								if _, err := tx.Get("t", "nothing"); !store.Missing(err) {
+								if _, err := tx.Get("t", "a"); err != nil {
 									return err
 								}
 							}

@@ -86,7 +86,9 @@ func TestLostCommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := pgtest.NewProxy(t, pgtest.Shared(t))
-			db := open(t, p.DSN(t, pgtest.DSN(t)), Options{})
+			// With one connection, whoever asks for the outcome must have given back
+			// the one that broke.
+			db := open(t, with(t, p.DSN(t, pgtest.DSN(t)), "pool_max_conns", "1"), Options{})
 			if _, err := increment(t.Context(), db, "n"); err != nil {
 				t.Fatal(err)
 			}
@@ -108,6 +110,28 @@ func TestLostCommit(t *testing.T) {
 				t.Errorf("%d outcomes unknown", s.Unknown)
 			}
 		})
+	}
+}
+
+// TestLostDeletion loses the answer to an Update that leaves nothing behind by
+// which it could be known, but for the number of its transaction.
+func TestLostDeletion(t *testing.T) {
+	for at, want := range map[pgtest.Point]int{pgtest.AtAnswer: 1, pgtest.BeforeCommit: 2} {
+		p := pgtest.NewProxy(t, pgtest.Shared(t))
+		db := open(t, p.DSN(t, pgtest.DSN(t)), Options{})
+		if err := put(db, "a", "1"); err != nil {
+			t.Fatal(err)
+		}
+		cut := p.CutNext(at)
+		calls := 0
+		err := db.Update(t.Context(), func(tx store.Tx) error { calls++; return tx.Delete(raw, "a") })
+		await(t, "the cut", cut)
+		if err != nil || calls != want {
+			t.Errorf("Update = %v after %d calls, want nil after %d", err, calls, want)
+		}
+		if got := get(t, db, "a"); got != "" {
+			t.Errorf("a = %q, though it was deleted", got)
+		}
 	}
 }
 
@@ -188,6 +212,87 @@ func TestCuts(t *testing.T) {
 	close(stop)
 	counted.check(t, db)
 	t.Logf("%+v", db.Stats())
+}
+
+// TestLostCommitAndRestart crashes the server after it has committed and before
+// its answer is there: another run of it must say what became of the
+// transaction, though it may give the same number again.
+func TestLostCommitAndRestart(t *testing.T) {
+	for name, deletes := range map[string]bool{"a row is left": false, "nothing is left": true} {
+		c := pgtest.Start(t)
+		p := pgtest.NewProxy(t, c)
+		db := open(t, with(t, p.DSN(t, c.DSN(t)), "pool_max_conns", "1"), Options{})
+		if err := put(db, "a", "1"); err != nil {
+			t.Fatal(err)
+		}
+		cut := p.CutNext(pgtest.AtAnswer)
+		ended := make(chan error)
+		go func() {
+			ended <- db.Update(context.Background(), func(tx store.Tx) error {
+				if deletes {
+					return tx.Delete(raw, "a")
+				}
+				return tx.Put(raw, "a", []byte("2"))
+			})
+		}()
+		await(t, "the cut", cut)
+		p.Down(true)
+		c.Kill9(t)
+		c.Restart(t)
+		p.Down(false)
+		// What was asked before the crash is answered by the first run.
+		if err := <-ended; err != nil && !(deletes && errors.Is(err, store.ErrUnknown)) {
+			t.Errorf("%s: Update = %v", name, err)
+		}
+		if got := get(t, db, "a"); got == "1" {
+			t.Errorf("%s: what was committed is gone", name)
+		}
+	}
+}
+
+// TestStandby turns the server into a read-only standby under a process that
+// uses it, and back.
+func TestStandby(t *testing.T) {
+	c := pgtest.Start(t)
+	db := open(t, c.DSN(t), Options{Patience: 300 * time.Millisecond})
+	if err := put(db, "a", "1"); err != nil {
+		t.Fatal(err)
+	}
+	c.Stop(t)
+	c.Standby(t, true)
+	c.Restart(t)
+	if err := put(db, "a", "2"); err == nil || errors.Is(err, store.ErrUnknown) {
+		t.Errorf("Update on a standby = %v, want an error that says that nothing was written", err)
+	}
+	c.Stop(t)
+	c.Standby(t, false)
+	c.Restart(t)
+	if err := put(db, "a", "3"); err != nil {
+		t.Errorf("Update on the server that is a primary again = %v", err)
+	}
+	if got := get(t, db, "a"); got != "3" {
+		t.Errorf("a = %q", got)
+	}
+}
+
+// TestReadOnlySession makes writes fail as after a fail-over that a connection
+// has outlived: it is given up for another one.
+func TestReadOnlySession(t *testing.T) {
+	db := open(t, with(t, pgtest.DSN(t), "pool_max_conns", "1"), Options{})
+	s, err := db.pooled(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pool.Exec(t.Context(), "set default_transaction_read_only = on"); err != nil {
+		t.Fatal(err)
+	}
+	s.release()
+	if err := put(db, "a", "1"); err != nil {
+		t.Errorf("Update = %v", err)
+	}
+	if n := db.Stats().Retries; n != 1 {
+		t.Errorf("%d retries, want 1", n)
+	}
 }
 
 // TestServerKilled kills the server under load, as a crash does.

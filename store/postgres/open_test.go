@@ -63,7 +63,7 @@ func TestUnsafeServersAreRefused(t *testing.T) {
 		open(t, with(t, dsn, "synchronous_commit", value), Options{})
 	}
 	c.Stop(t)
-	c.Standby(t)
+	c.Standby(t, true)
 	c.Restart(t, "synchronous_commit=on")
 	refuses(t, dsn, "standby", "name the primary")
 	refuses(t, with(t, dsn, "target_session_attrs", "any"), "standby", "name the primary")

@@ -62,7 +62,7 @@ func Start(t testing.TB, settings ...string) *Cluster {
 
 // start makes a cluster and starts its server.
 func start(settings []string) (c *Cluster, err error) {
-	sweep()
+	sweep(young)
 	c = &Cluster{settings: settings}
 	if c.dir, err = os.MkdirTemp(base(), prefix); err != nil {
 		return nil, err
@@ -265,10 +265,16 @@ func (c *Cluster) Restart(t testing.TB, settings ...string) {
 }
 
 // Standby makes a server that was stopped a read-only standby when it starts
-// again.
-func (c *Cluster) Standby(t testing.TB) {
+// again, or a primary.
+func (c *Cluster) Standby(t testing.TB, on bool) {
 	t.Helper()
 	file := filepath.Join(c.data(), "standby.signal")
+	if !on {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
 	err := os.WriteFile(file, nil, 0o600)
 	if err == nil && c.as != nil {
 		err = os.Chown(file, int(c.as.Uid), int(c.as.Gid))

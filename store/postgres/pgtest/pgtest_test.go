@@ -1,8 +1,87 @@
 package pgtest
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
-func TestMain(m *testing.M) { os.Exit(Run(m)) }
+// childVariable, in the environment, makes the test binary one that starts a
+// cluster and waits to be killed.
+const childVariable = "CHANCERY_PGTEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childVariable) != "" {
+		c, err := start(nil)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println(c.dir, c.server.Pid)
+		select {} // until the test kills us
+	}
+	os.Exit(Run(m))
+}
+
+// TestKilled kills a test process that has a cluster: its server ends by itself,
+// and the next cluster removes its folder.
+func TestKilled(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var dir string
+	var pid int
+	if _, err := fmt.Fscan(out, &dir, &pid); err != nil || !strings.HasPrefix(dir, base()+"/"+prefix) {
+		t.Fatalf("the child says %q, %v", dir, err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	deadline := time.After(patience)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for syscall.Kill(pid, 0) == nil {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("the server %d outlives the process that started it", pid)
+		}
+	}
+	sweep(0)
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s was left: %v", dir, err)
+	}
+}
+
+// TestRestart checks that what was committed is there after a crash.
+func TestRestart(t *testing.T) {
+	c := Start(t)
+	if err := c.Exec("postgres", "create table t as select 1 as n"); err != nil {
+		t.Fatal(err)
+	}
+	c.Kill9(t)
+	if err := c.Exec("postgres", "select 1"); err == nil {
+		t.Error("a killed server answers")
+	}
+	c.Restart(t)
+	if err := c.Exec("postgres", "select n from t"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDatabases checks that tests do not see each other's databases.
+func TestDatabases(t *testing.T) {
+	a, b := DSN(t), DSN(t)
+	if a == b {
+		t.Errorf("two tests have %s", a)
+	}
+}

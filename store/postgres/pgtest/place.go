@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // prefix begins the names of the folders of clusters.
@@ -71,13 +72,16 @@ func lock(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// sweep removes the folders that test processes left which were killed. Their
-// servers died with them.
-func sweep() {
+// young is how long a folder may be without its lock: while it is being made.
+const young = time.Minute
+
+// sweep removes the folders, so old at least, that test processes left which were
+// killed. Their servers died with them.
+func sweep(age time.Duration) {
 	left, _ := filepath.Glob(filepath.Join(base(), prefix+"*"))
 	for _, dir := range left {
-		if _, err := os.Stat(filepath.Join(dir, "lock")); err != nil {
-			continue // being made
+		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < age {
+			continue
 		}
 		if f, err := lock(dir); err == nil {
 			_ = os.RemoveAll(dir)
