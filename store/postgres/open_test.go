@@ -169,3 +169,38 @@ func open2(t *testing.T, dsn string, schemas ...store.Schema) *DB {
 	t.Cleanup(func() { db.Close() })
 	return db
 }
+
+// TestOrdinaryRole uses the database as a role that owns it and may nothing else.
+func TestOrdinaryRole(t *testing.T) {
+	dsn := pgtest.DSN(t)
+	u, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.TrimPrefix(u.Path, "/")
+	for _, sql := range []string{"create role ordinary login", "alter database " + name + " owner to ordinary"} {
+		if err := pgtest.Shared(t).Exec("postgres", sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dsn = with(t, dsn, "user", "ordinary")
+	db := open(t, dsn, Options{})
+	if err := put(db, "a", "1"); err != nil {
+		t.Error(err)
+	}
+	var n int
+	if ask(t, dsn, "select count(*) from chancery.v_raw", &n); n != 1 {
+		t.Errorf("the view shows %d rows", n)
+	}
+	t.Cleanup(func() {
+		if err := pgtest.Shared(t).Exec("postgres", "alter database "+name+" owner to chancery"); err != nil {
+			t.Error(err)
+		}
+		if err := pgtest.Shared(t).Exec(name, "drop owned by ordinary cascade"); err != nil {
+			t.Error(err)
+		}
+		if err := pgtest.Shared(t).Exec("postgres", "drop role ordinary"); err != nil {
+			t.Error(err)
+		}
+	})
+}
