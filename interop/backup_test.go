@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -270,4 +271,54 @@ func TestRestoreIntoPostgres(t *testing.T) {
 	l.inQuarantine()
 	c.cli("restore", "release")
 	l.afterRelease()
+}
+
+// Whoever has the role asks over the network; where no server runs, the disk is
+// read, also when the last one was killed and left its socket.
+func TestBackupWaysIn(t *testing.T) {
+	t.Parallel()
+	c := startCA(t)
+	file := filepath.Join(c.dir, "a.backup")
+	verify := func() {
+		t.Helper()
+		if out := c.cli("backup", "verify", file); !strings.Contains(out, "made by this CA") {
+			t.Errorf("verify says\n%s", out)
+		}
+		must(t, os.Remove(file))
+	}
+	admin := []string{"--admin", "https://" + c.Admin, "--ca", c.roots()}
+	founder := []string{"--cert", filepath.Join(c.data, "admin.crt"), "--key", filepath.Join(c.data, "admin.key")}
+	out, errs, code := execute(t, c.dir, nil, c.binary, append(append([]string{"backup", file}, admin...), founder...)...)
+	if code != 0 {
+		t.Fatalf("exit %d\n%s%s", code, out, errs)
+	}
+	verify()
+	token := []string{"CHANCERY_TOKEN=" + c.newGrant("*.a.test").Secret}
+	if out, errs, code := execute(t, c.dir, token, c.binary, append([]string{"backup", file}, admin...)...); code == 0 || !strings.Contains(errs, "unauthorized") {
+		t.Errorf("with the token of an enrollee: exit %d\n%s%s", code, out, errs)
+	}
+	if left, _ := filepath.Glob(file + "*"); len(left) > 0 {
+		t.Errorf("left by what was refused: %v", left)
+	}
+	write(t, file, c.cli("backup", "-"))
+	verify()
+	var audit struct {
+		Audit []struct{ Act, Via string }
+	}
+	resp, err := c.client(c.founder()).Get("https://" + c.Admin + "/api/v1/audit")
+	must(t, err)
+	defer resp.Body.Close()
+	must(t, json.NewDecoder(resp.Body).Decode(&audit))
+	var via []string
+	for _, a := range audit.Audit {
+		if a.Act == "backup" {
+			via = append(via, a.Via)
+		}
+	}
+	if len(via) != 2 || via[0] != "socket" || via[1] != "founder" {
+		t.Errorf("backups in the audit, newest first: %q", via)
+	}
+	must(t, c.Kill())
+	c.cli("backup", file)
+	verify()
 }
