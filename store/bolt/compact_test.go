@@ -267,3 +267,38 @@ func TestOpenTakesTheFileThatHasTheName(t *testing.T) {
 		t.Errorf("opened %d times; the file with the name is not the one that is held: %v", replaced, err)
 	}
 }
+
+// TestCompactOfDamagedPages spoils one page after another: Compact ends with an
+// error and leaves the file, or did not need the page.
+func TestCompactOfDamagedPages(t *testing.T) {
+	path, schemas := filled(t, 20)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for at := 2 * pageSize; at+pageSize <= len(whole); at += pageSize {
+		if !bytes.ContainsFunc(whole[at:at+pageSize], func(r rune) bool { return r != 0 }) {
+			continue // never used
+		}
+		bad := bytes.Clone(whole)
+		copy(bad[at+8:at+16], "\xff\xff\xff\xff\xff\xff\xff\xff") // kind, count and length of the page
+		path := filepath.Join(t.TempDir(), "db")                  // bbolt does not let go of one that it could not open
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Compact(t.Context(), path, nil); err == nil {
+			if err := store.Verify(t.Context(), open(t, path, schemas), schemas); err != nil {
+				t.Errorf("page at %d: %v", at, err)
+			}
+			continue
+		}
+		failed++
+		if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after, bad) {
+			t.Errorf("page at %d: the file was changed: %v", at, err)
+		}
+	}
+	if failed == 0 {
+		t.Error("no page was needed")
+	}
+}
