@@ -20,6 +20,7 @@ func TestOverlappingChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
+	n.HTTPS = "https://" + l.https.Addr().String()
 	s, err := newServer(n, Builtin(), l)
 	if err != nil {
 		t.Fatal(err)

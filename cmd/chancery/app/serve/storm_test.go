@@ -56,6 +56,7 @@ func start(t *testing.T) *running {
 		t.Fatal(err)
 	}
 	t.Cleanup(l.close)
+	n.HTTPS = "https://" + l.https.Addr().String()
 	if r.Server, err = newServer(n, Builtin(), l); err != nil {
 		t.Fatal(err)
 	}
