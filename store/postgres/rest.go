@@ -13,7 +13,8 @@ import (
 // soon, and sends the ROLLBACK together with what he has to say.
 const (
 	longestRest = 2 * time.Millisecond
-	mostRests   = 1000 // then the pool may look whether the connection is too old
+	mostRests   = 1000            // then the pool may look whether the connection is too old
+	lastWord    = 5 * time.Second // for the answer to a ROLLBACK that is sent alone
 )
 
 // rest takes a session that is inside a transaction which wrote nothing.
@@ -26,7 +27,7 @@ func (d *DB) rest(s *session) {
 	if d.waiting > 0 || d.closed || s.rests > mostRests {
 		d.mu.Unlock()
 		s.rests = 0
-		s.finish()
+		s.finish(time.Now().Add(lastWord))
 		return
 	}
 	s.since = time.Now()
@@ -55,8 +56,9 @@ func (d *DB) sweep() {
 		time.AfterFunc(longestRest, d.sweep)
 	}
 	d.mu.Unlock()
+	deadline := time.Now().Add(lastWord) // for all together: Close waits
 	for _, s := range over {
-		s.finish()
+		s.finish(deadline)
 	}
 	d.running.Done()
 }
@@ -75,8 +77,8 @@ func (d *DB) reset() {
 }
 
 // finish sends the ROLLBACK and gives the connection back to the pool.
-func (s *session) finish() {
-	if s.send(time.Now().Add(wait)) == nil {
+func (s *session) finish(deadline time.Time) {
+	if s.send(deadline) == nil {
 		_ = s.receive(nil) // what breaks is closed
 	}
 	s.release()

@@ -160,6 +160,33 @@ func TestOneRoundTrip(t *testing.T) {
 				t.Error(err)
 			}
 		}, 2},
+		"Update of much": {func() {
+			if err := db.Update(t.Context(), func(tx store.Tx) error {
+				for i := range 5 {
+					if err := tx.Put(raw, strconv.Itoa(i), make([]byte, 3<<20)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+			if n := len(get(t, db, "4")); n != 3<<20 {
+				t.Errorf("the last document has %d bytes", n)
+			}
+		}, 5 + 1},
+		"Update of many": {func() {
+			if err := db.Update(t.Context(), func(tx store.Tx) error {
+				for i := range 2*mostWrites + 1 {
+					if err := tx.Put(raw, strconv.Itoa(i), nil); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		}, 3},
 		"View of one Get": {func() { get(t, db, "a") }, 1},
 		"View of nothing": {func() {
 			if err := db.View(t.Context(), func(store.Tx) error { return nil }); err != nil {

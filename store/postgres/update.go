@@ -39,6 +39,9 @@ func (d *DB) Update(ctx context.Context, fn func(store.Tx) error) error {
 		blind = again != looking
 		d.retries.Add(1)
 		if !p.wait(ctx, d.o) {
+			if ctx.Err() != nil {
+				err = fmt.Errorf("%w: %w", ctx.Err(), err)
+			}
 			return fmt.Errorf("store: the database was too busy or away, nothing was written: try again: %w", err)
 		}
 	}
@@ -98,9 +101,24 @@ func (d *DB) commitReads(r *reader) (verdict, error) {
 	return never, nil
 }
 
-// group is how many writes go to the server at once. Its answers to so many fit
-// into the buffers of a connection whatever we do meanwhile.
-const group = 1000
+// What goes to the server at once is bounded: the answers to so many writes fit
+// into the buffers of a connection whatever we do meanwhile, and so many bytes
+// into memory.
+const (
+	mostWrites = 1000
+	mostSent   = 4 << 20
+)
+
+// part is how many of the writes go to the server at once.
+func part(ws []store.Write) int {
+	size := 0
+	for i := range ws {
+		if size += len(ws[i].Doc); i > 0 && (i == mostWrites || size > mostSent) {
+			return i
+		}
+	}
+	return len(ws)
+}
 
 // commit sends all writes and the commit, in one exchange but for huge Updates.
 func (d *DB) commit(ctx context.Context, r *reader, ws []store.Write) (verdict, error) {
@@ -110,13 +128,14 @@ func (d *DB) commit(ctx context.Context, r *reader, ws []store.Write) (verdict, 
 		if r.s, err = d.acquire(ctx); err != nil {
 			return judge(err), err
 		}
-		if len(ws) > group { // or else all of it is one implicit transaction
+		if part(ws) < len(ws) { // or else all of it is one implicit transaction
 			r.s.add(stmtUpdate)
 		}
 	}
 	s := r.s
-	for ; len(ws) > group; ws = ws[group:] {
-		d.write(s, ws[:group], -1)
+	for n := part(ws); n < len(ws); n = part(ws) {
+		d.write(s, ws[:n], -1)
+		ws = ws[n:]
 		if err := s.exchange(until(ctx), nil); err != nil {
 			return judge(err), fmt.Errorf("store: writing: %w", err)
 		}
