@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -271,6 +272,27 @@ func TestSumsAreHeld(t *testing.T) {
 		}
 		if _, err := Read(&out, Visitor{}); (err == nil) != (name == "right") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	db := filled(b, 20_000)
+	size := len(written(b, db))
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		if err := Write(b.Context(), io.Discard, Header{}, nil, db, schemas, key); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	file := written(b, filled(b, 20_000))
+	b.SetBytes(int64(len(file)))
+	for b.Loop() {
+		if _, err := Load(b.Context(), bytes.NewReader(file), open(b, schemas...), schemas); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
