@@ -249,3 +249,35 @@ func TestRootExport(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, s.errs)
 	}
 }
+
+// A node that joined has no policy.yaml, and nothing is wrong with that.
+func TestCheckOfAJoinedNode(t *testing.T) {
+	p := newPlace(t)
+	p.write(p.conf, "store: {postgres: {dsn: 'postgres://db.test/chancery'}}\n")
+	if out, errs, code := p.run("config", "check", "--data", string(p.dir), "--config", p.conf); code != 0 || !strings.Contains(out, "in the database") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	p.write(p.conf, "store: {postgres: {dsn: 'postgres://db.test/chancery'}, bolt: {}}\n")
+	if out, errs, code := p.run("config", "check", "--data", string(p.dir), "--config", p.conf); code != 1 || !strings.Contains(errs, "not both") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+}
+
+func TestJoinSaysWhatIsMissing(t *testing.T) {
+	t.Setenv("CHANCERY_STORE_DSN", "")
+	p := newPlace(t)
+	for _, one := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{nil, 2, "CHANCERY_STORE_DSN"},
+		{[]string{"--dsn", "postgres://u:hunter2@db.test/c"}, 2, "holds a password"},
+		{[]string{"--dsn", "postgres://u@db.test/c", "--name", "a b"}, 1, "no name for a node"},
+	} {
+		out, errs, code := p.run(append([]string{"node", "join", "--data", string(p.dir)}, one.args...)...)
+		if code != one.code || !strings.Contains(errs, one.want) || strings.Contains(out+errs, "hunter2") {
+			t.Errorf("%v: exit %d\n%s%s", one.args, code, out, errs)
+		}
+	}
+}

@@ -28,7 +28,11 @@ exit with 1 if there is one. Nothing is changed, and no server need run.`,
 				return &cli.ExitError{Code: 1, Message: err.Error()}
 			}
 			result := map[string]any{"ok": err == nil, "version": version, "problems": problemsOf(err)}
-			if perr := cli.Print(c.OutOrStdout(), asJSON, result, "ok, policy version "+version+"\n"); perr != nil || err == nil {
+			text := "ok, policy version " + version + "\n"
+			if version == "" {
+				text = "ok; there is no policy.yaml here, the policy is in the database\n"
+			}
+			if perr := cli.Print(c.OutOrStdout(), asJSON, result, text); perr != nil || err == nil {
 				return perr
 			}
 			return &cli.ExitError{Code: 1}
@@ -61,10 +65,14 @@ func (a *app) check(dir datadir.Dir, file, policy string) (version string, err e
 	if !must {
 		file = dir.Settings()
 	}
+	n, nodeErr := config.LoadNode(file, must)
 	if policy == "" {
 		policy = dir.Policy()
+		there, err := datadir.Exists(policy)
+		if err == nil && !there && n.Store.Postgres != nil { // as on a node that joined
+			return "", nodeErr
+		}
 	}
-	_, nodeErr := config.LoadNode(file, must)
 	p, policyErr := config.LoadPolicy(policy, a.open)
 	if policyErr == nil {
 		policyErr = a.tryModules(policy, dir, p)
