@@ -26,6 +26,7 @@ type question struct {
 type answer struct {
 	records []record
 	err     error
+	said    string // instead of records, in words
 }
 
 // ask puts questions about one name to the servers in turn, until each has an

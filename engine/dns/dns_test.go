@@ -371,6 +371,39 @@ func TestCAARecords(t *testing.T) {
 	}
 }
 
+// Each server is heard for itself.
+func TestEachServer(t *testing.T) {
+	good, bad := dnstest.Start(t), dnstest.Start(t)
+	good.CNAME("www.example.org", "web.example.org")
+	good.A("web.example.org", "198.51.100.1")
+	good.CAA("example.org", 128, "issue", "ca.example")
+	good.TXT("t.example.org", "a\"b\x1b")
+	bad.Answer(func(q dnsmessage.Question, _ bool) *dnsmessage.Message {
+		return &dnsmessage.Message{Header: dnsmessage.Header{RCode: dnsmessage.RCodeServerFailure}, Questions: []dnsmessage.Question{q}}
+	})
+	c := newClient(t, good.Addr, bad.Addr)
+	for _, tt := range []struct {
+		name, says string
+		kind       Type
+	}{
+		{"www.example.org", "[alias of web.example.org 198.51.100.1]", A},
+		{"www.example.org", "[alias of web.example.org]", AAAA},
+		{"example.org", `[128 issue "ca.example"]`, CAARR},
+		{"t.example.org", `["a\"b\x1b"]`, TXT},
+	} {
+		got := c.Each(t.Context(), tt.name, tt.kind)
+		if len(got) != 2 || fmt.Sprint(got[0].Records) != tt.says || got[0].Server != good.Addr || got[1].Instead != "it fails: ServerFailure" {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+	if got := c.Each(t.Context(), "none.example.org", A)[0]; len(got.Records) > 0 || got.Instead != "there are no such records" {
+		t.Errorf("%+v", got)
+	}
+	if got := c.Each(t.Context(), "x.onion", A)[0]; got.Instead == "" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestSystemServers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "resolv.conf")
 	for text, want := range map[string]string{

@@ -119,24 +119,26 @@ func (q query) parse(msg []byte) answer {
 	}
 	switch {
 	case h.RCode == dnsmessage.RCodeNameError:
-		return answer{}
+		return answer{said: "there is no such name"}
 	case h.RCode != dnsmessage.RCodeSuccess, h.Truncated:
-		return answer{err: ErrNoAnswer}
+		return answer{err: ErrNoAnswer, said: "it fails: " + strings.TrimPrefix(h.RCode.String(), "RCode")}
 	}
 	if err := p.SkipAllQuestions(); err != nil {
-		return answer{err: ErrNoAnswer}
+		return answer{err: ErrNoAnswer, said: unreadable}
 	}
 	records, err := readAnswers(&p, q.kind)
 	if err != nil {
-		return answer{err: ErrNoAnswer}
+		return answer{err: ErrNoAnswer, said: unreadable}
 	}
 	if len(records) == 0 && !h.Authoritative && !h.RecursionAvailable {
 		// A server that neither has the name nor looks for it points to others;
 		// that there are no records it does not say.
-		return answer{err: ErrNoAnswer}
+		return answer{err: ErrNoAnswer, said: "it neither has the name nor looks for it"}
 	}
-	return answer{records: records}
+	return answer{records: records, said: "there are no such records"}
 }
+
+const unreadable = "its answer cannot be read"
 
 // readAnswers reads the answer section, as far as it is about the type and about
 // aliases.

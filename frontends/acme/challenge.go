@@ -116,7 +116,9 @@ func EndpointURL(server, endpoint string) string { return server + root + endpoi
 
 // hashPrefix is what hashed account URIs begin with
 // (draft-ietf-acme-dns-persist-02, Section 4.1). Nothing is served there.
-func (p *endpoint) hashPrefix() string { return p.base + "/account-hash/" }
+func (p *endpoint) hashPrefix() string { return p.base + hashPath }
+
+const hashPath = "/account-hash/"
 
 // A finding is what one attempt brought: success when err is nil.
 type finding struct {

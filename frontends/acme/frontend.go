@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -63,12 +62,9 @@ func New(c Config, d Deps) (*Frontend, error) {
 	if err := c.check(&d); err != nil {
 		return nil, err
 	}
-	v, err := validate.New(validate.Config{
-		HTTPPort: d.Validation.HTTPPort, TLSPort: d.Validation.TLSPort, Resolvers: d.Validation.Resolvers, Networks: d.Validation.Networks,
-		Loopback: d.Loopback, Dial: d.Validation.Dial, Rand: d.Rand,
-	})
+	v, err := newValidator(d.Validation, d.Loopback, d.Rand)
 	if err != nil {
-		return nil, fmt.Errorf("acme.validation: %w", err)
+		return nil, err
 	}
 	f := &Frontend{
 		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,

@@ -128,6 +128,10 @@ type Deps struct {
 	// closes it. Nil: this server makes none.
 	Backup func(ctx context.Context, a engine.Actor) (io.ReadCloser, int64, error)
 
+	// Try tries an ACME validation as the CA sees it. Its errors are shown to the
+	// administrator. Nil: this server has none.
+	Try func(ctx context.Context, t Trial) (*Outcome, error)
+
 	// CursorKey keys the cursors of lists. Nodes that share it understand each
 	// other's. Nil: a random one, and cursors end with the process.
 	CursorKey []byte

@@ -30,6 +30,7 @@ var (
 	officers = []engine.Role{engine.Officer}
 	admins   = []engine.Role{engine.Admin}
 	freezers = []engine.Role{engine.Admin, engine.Operator, engine.Officer}
+	triers   = []engine.Role{engine.Officer, engine.Admin}
 	replayer = []engine.Role{engine.Admin, engine.Operator}
 )
 
@@ -67,6 +68,7 @@ func (f *Frontend) adminRoutes() []route {
 		{"GET", "/audit", anyRole, f.audit},
 		{"GET", "/policy", anyRole, f.policy},
 		{"POST", "/policy", admins, f.apply},
+		{"POST", "/acme/try", triers, f.try},
 		{"POST", "/exits/{name}/replay", replayer, f.replay},
 		{"POST", "/backup", replayer, f.backup},
 		{"POST", "/quarantine/release", admins, f.release},

@@ -46,6 +46,7 @@ var matrix = map[string]string{
 	"GET /policy":                        "auditor officer admin operator",
 	"POST /policy":                       "admin",
 	"POST /exits/{name}/replay":          "admin operator",
+	"POST /acme/try":                     "officer admin",
 	"POST /backup":                       "admin operator",
 	"POST /quarantine/release":           "admin",
 	"GET /nodes":                         "auditor officer admin operator",

@@ -13,5 +13,5 @@ func Commands(env func(string) string) []*cobra.Command {
 		o.flags(c)
 		all = append(all, c)
 	}
-	return append(all, grant(env), caGroup(env))
+	return append(all, grant(env), caGroup(env), acmeGroup(env))
 }

@@ -56,7 +56,7 @@ type Node struct {
 	Engine   *engine.Engine
 	Seal     *datadir.Seal
 	Policy   engine.Policy
-	HTTPS    string            // address that clients call, such as https://ca.example.org:8443; set before Start
+	HTTPS    string            // address that clients call, such as https://ca.example.org:8443; known once it listens
 	made     map[string]string // key identifiers of the CAs
 }
 

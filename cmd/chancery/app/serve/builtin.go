@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
-	"net/netip"
 	"slices"
 	"time"
 
 	"chancery/cmd/chancery/app/config"
+	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
 	"chancery/frontends/access"
 	"chancery/frontends/acme"
@@ -39,14 +40,9 @@ func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 	if err != nil {
 		return Mounts{}, err
 	}
-	v := w.Node.Settings.ACME.Validation
-	var networks []netip.Prefix
-	for _, n := range v.Networks {
-		p, err := config.ParseNetwork(n)
-		if err != nil {
-			return Mounts{}, err
-		}
-		networks = append(networks, p)
+	validation, err := validationOf(w.Node)
+	if err != nil {
+		return Mounts{}, err
 	}
 	n := w.Node
 	if m.nonces == nil {
@@ -57,7 +53,7 @@ func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 		NonceKey: w.NonceKey, Nonces: m.nonces, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
 		Identities: w.Policy.CAAIdentities,
 		Retention:  time.Duration(w.Policy.Retention.Orders),
-		Validation: acme.Validation{HTTPPort: v.HTTPPort, TLSPort: v.TLSPort, Resolvers: v.Resolvers, Networks: networks},
+		Validation: validation,
 	})
 	if err != nil {
 		return Mounts{}, err
@@ -69,6 +65,47 @@ func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 		}
 	}
 	return Mounts{HTTPS: map[string]http.Handler{"/acme/": f}, Run: f.Run, Open: open}, nil
+}
+
+// validationOf is how a node sees the network when it validates.
+func validationOf(n *node.Node) (acme.Validation, error) {
+	v := n.Settings.ACME.Validation
+	out := acme.Validation{HTTPPort: v.HTTPPort, TLSPort: v.TLSPort, Resolvers: v.Resolvers}
+	for _, text := range v.Networks {
+		p, err := config.ParseNetwork(text)
+		if err != nil {
+			return out, err
+		}
+		out.Networks = append(out.Networks, p)
+	}
+	return out, nil
+}
+
+// trying lets people try validations over the native API, for which the two need
+// not know one another.
+func trying(w World) (func(context.Context, native.Trial) (*native.Outcome, error), error) {
+	validation, err := validationOf(w.Node)
+	if err != nil {
+		return nil, err
+	}
+	p, err := acme.NewProber(validation, w.Loopback, w.Policy.CAAIdentities, w.Node.Now, w.Node.Rand)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, t native.Trial) (*native.Outcome, error) {
+		o, err := p.Try(ctx, acme.Trial(t))
+		switch {
+		case errors.Is(err, acme.ErrTrying):
+			return nil, native.ErrTrying
+		case err != nil:
+			return nil, err
+		}
+		out := &native.Outcome{Name: o.Name, Challenge: o.Challenge, Valid: o.Valid, Conclusion: o.Conclusion}
+		for _, s := range o.Steps {
+			out.Steps = append(out.Steps, native.TrialStep(s))
+		}
+		return out, nil
+	}, nil
 }
 
 func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
@@ -90,10 +127,14 @@ func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 	if err != nil {
 		return Mounts{}, err
 	}
+	try, err := trying(w)
+	if err != nil {
+		return Mounts{}, err
+	}
 	f, err := native.New(c, native.Deps{
 		Engine: w.Engine, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
 		ManagementRoots: management, EnrollmentRoots: enrollment, CursorKey: cursors,
-		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes, Backup: w.Backup,
+		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes, Backup: w.Backup, Try: try,
 		Records: func(ctx context.Context) (scrub.Report, error) { return scrub.Last(ctx, n.DB) },
 	})
 	if err != nil {

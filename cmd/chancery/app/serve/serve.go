@@ -59,10 +59,6 @@ func Run(ctx context.Context, n *node.Node, frontends []Frontend, hup <-chan os.
 		return errors.Join(err, n.Close())
 	}
 	defer l.close()
-	n.HTTPS = "https://" + config.ClientAddr(l.https.Addr().String())
-	if u := n.Settings.PublicURL.HTTPS; u != "" {
-		n.HTTPS = u
-	}
 	if err := n.Start(ctx, "http://"+config.ClientAddr(l.http.Addr().String())); err != nil {
 		return err
 	}
@@ -102,6 +98,10 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
+	}
+	n.HTTPS = "https://" + config.ClientAddr(l.https.Addr().String())
+	if u := n.Settings.PublicURL.HTTPS; u != "" {
+		n.HTTPS = u
 	}
 	s.world = World{
 		Node: n, HTTPS: n.HTTPS, Loopback: l.loopback(), NonceKey: nonce,

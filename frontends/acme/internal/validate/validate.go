@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"chancery/engine"
-	"chancery/engine/caa"
 	"chancery/engine/dns"
 	"chancery/engine/names"
 )
@@ -112,8 +111,8 @@ func New(c Config) (*Validator, error) {
 	return v, err
 }
 
-// CAA is where CAA records are looked up, by the same name servers.
-func (v *Validator) CAA() caa.Records { return v.resolver }
+// Resolver is what looks names up.
+func (v *Validator) Resolver() *dns.Client { return v.resolver }
 
 // A Challenge is what is to be validated.
 type Challenge struct {

@@ -21,6 +21,9 @@ func Watched(ctx context.Context, fn func(Step)) context.Context {
 	return context.WithValue(ctx, watching{}, fn)
 }
 
+// Note adds a step to those that are watched.
+func Note(ctx context.Context, about, format string, args ...any) { note(ctx, about, format, args...) }
+
 func note(ctx context.Context, about, format string, args ...any) {
 	if fn, ok := ctx.Value(watching{}).(func(Step)); ok {
 		fn(Step{about, printable(fmt.Sprintf(format, args...))})
