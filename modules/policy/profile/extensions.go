@@ -15,6 +15,7 @@ import (
 
 const (
 	oidServerAuth = "1.3.6.1.5.5.7.3.1"
+	oidClientAuth = "1.3.6.1.5.5.7.3.2"
 	oidAnyPurpose = "2.5.29.37.0"
 )
 
@@ -96,13 +97,19 @@ func keyUsage(der []byte) *refusal {
 	return nil
 }
 
-// extKeyUsage refuses purposes that the profile does not have.
+// extKeyUsage refuses purposes that the profile does not have. Only of server and
+// client authentication one is enough: some clients (acme.sh) ask for both out of
+// habit, and get the one that the profile has.
 func (p *profile) extKeyUsage(der []byte) *refusal {
 	asked, err := purposes(der)
 	if err != nil {
 		return refuse(engine.BadCSR, "the extKeyUsage asked for is not DER; leave it out")
 	}
+	one := slices.ContainsFunc(asked, func(oid string) bool { return slices.Contains(p.purposes, oid) })
 	for _, oid := range asked {
+		if one && (oid == oidServerAuth || oid == oidClientAuth) {
+			continue
+		}
 		if oid == oidAnyPurpose || !slices.Contains(p.purposes, oid) {
 			return refuse(engine.BadCSR, "the request asks for the extended key usage %s, and profile %s is for %s; leave it out, or ask for another profile", oid, p.name, strings.Join(p.ExtKeyUsage, ", "))
 		}

@@ -3,6 +3,7 @@ package profile
 import (
 	"encoding/asn1"
 	"errors"
+	"slices"
 	"testing"
 
 	"chancery/engine"
@@ -100,6 +101,25 @@ func TestXK005AuthorityBits(t *testing.T) {
 			refusedByAll(t, engine.AskedExtension{OID: tt.oid, Value: tt.value}, tt.says)
 		})
 	}
+}
+
+// Clients that ask for both purposes of TLS get the one that the profile has.
+func TestBothPurposesOfTLS(t *testing.T) {
+	for _, has := range []string{"serverAuth", "clientAuth"} {
+		p, r := web(), request(t)
+		p.ExtKeyUsage = []string{has}
+		r.Asked.Extensions = []engine.AskedExtension{{OID: tbs.OIDExtKeyUsage, Value: purpose(t, "serverAuth", "clientAuth")}}
+		v, d := shape(t, p, r)
+		passes(t, v)
+		if !slices.Equal(d.ExtKeyUsage, p.ExtKeyUsage) {
+			t.Errorf("%s: %v", has, d.ExtKeyUsage)
+		}
+	}
+	p, r := web(), request(t)
+	p.ExtKeyUsage = []string{"emailProtection"}
+	r.Asked.Extensions = []engine.AskedExtension{{OID: tbs.OIDExtKeyUsage, Value: purpose(t, "serverAuth", "clientAuth")}}
+	v, _ := shape(t, p, r)
+	denied(t, v, engine.BadCSR, "ask for another profile")
 }
 
 // XK-006: who marks an unknown extension critical wants nothing without it.
