@@ -83,10 +83,11 @@ var (
 	ErrUndecided = errors.New("undecided, try again later")
 )
 
-// A FrozenError says that an officer stopped issuing, and why. Nothing was
-// recorded; the requester should try again later.
+// A FrozenError says that an officer stopped issuing, or that the CA was restored
+// from a backup, and why. Nothing was recorded; the requester should try again
+// later.
 type FrozenError struct {
-	Scope  string // "all", "authority:NAME", "profile:NAME" or "grant:ID"
+	Scope  string // "all", "authority:NAME", "profile:NAME" or "grant:ID"; "quarantine" after a restore
 	Reason string // for the client
 }
 

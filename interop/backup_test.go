@@ -5,7 +5,10 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -161,6 +164,13 @@ func (l *lose) inQuarantine() {
 	l.g.HTTPClient = c.client() // another server's certificate now
 	if _, _, err := l.g.obtain(ctx, "now.go.test"); err == nil || !strings.Contains(err.Error(), "restored from a backup") {
 		t.Errorf("an ACME client is told %v", err)
+	}
+	resp, err := http.Get("http://" + c.HTTP + "/readyz")
+	must(t, err)
+	why, err := io.ReadAll(resp.Body)
+	must(t, errors.Join(err, resp.Body.Close()))
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(why), "restored from a backup") {
+		t.Errorf("readyz says %s\n%s", resp.Status, why)
 	}
 	c.checkGood(l.before)
 	c.checkGood(l.after)

@@ -7,14 +7,17 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"chancery/engine"
 	"chancery/engine/ocsp"
 )
 
@@ -288,4 +291,23 @@ func FuzzDecodeGET(f *testing.F) {
 			}
 		}
 	})
+}
+
+// After a restore the lists are not known for a time, which is no fault to log.
+func TestStatusInQuarantine(t *testing.T) {
+	f := &fake{err: engine.ErrQuarantine}
+	h := New(Deps{Engine: f, Now: func() time.Time { return testNow }, Log: slog.New(slog.NewTextHandler(failing{t}, nil))})
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/crl/"+keyID+".crl", nil))
+	if w.Code != 503 || w.Header().Get("Retry-After") != "60" || !strings.Contains(w.Body.String(), "restored") {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+// failing is a log that must stay empty.
+type failing struct{ t *testing.T }
+
+func (f failing) Write(p []byte) (int, error) {
+	f.t.Errorf("logged: %s", p)
+	return len(p), nil
 }
