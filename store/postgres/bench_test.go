@@ -75,7 +75,8 @@ func openBench(b *testing.B, schemas ...store.Schema) *DB {
 
 var plain = store.Schema{Name: "t", Version: 1}
 
-// BenchmarkUpdate writes n new documents and reads none, or one before.
+// BenchmarkUpdate writes new documents and reads none, or one before. All read
+// the same, which lies among those that are inserted: the worst case for retries.
 func BenchmarkUpdate(b *testing.B) {
 	doc := make([]byte, 700)
 	for _, c := range []int{1, 8, 64} {
