@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ func Open(path string, o Options, schemas ...store.Schema) (*DB, error) {
 var ErrHeld = errors.New("stop it, or use another data directory")
 
 func openFile(path string) (b *bbolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // of pages that the file does not have
 	defer func() {
 		if p := recover(); p != nil { // bbolt's way of saying that pages make no sense
 			err = fmt.Errorf("%s is damaged: restore it from a backup: %v", path, p)
@@ -130,8 +132,28 @@ func openFile(path string) (b *bbolt.DB, err error) {
 	b.AllocSize = growth
 	if missing != nil {
 		err = syncDir(filepath.Dir(path))
+	} else {
+		err = complete(b, path)
 	}
-	return b, err
+	if err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// complete refuses a file that lost its end: reading what it does not have would
+// end the process later, without a word of why.
+func complete(b *bbolt.DB, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return b.View(func(tx *bbolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("%s is damaged, its end is missing (%d octets of %d are there): restore it from a backup", path, info.Size(), tx.Size())
+		}
+		return nil
+	})
 }
 
 // openCurrent opens the file that has the name when the lock is ours. While we

@@ -73,6 +73,39 @@ func TestNoDatabase(t *testing.T) {
 	}
 }
 
+// A file that lost its end is refused wherever it was cut.
+func TestXD_007_FileWithoutItsEnd(t *testing.T) {
+	db, path := openTest(t, Options{})
+	for n := range 40 {
+		if err := put(db, fmt.Sprint(n), 20<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var used int64
+	if err := db.b.View(func(tx *bbolt.Tx) error { used = tx.Size(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := used - 1; size > 0; size -= used/16 + 1 {
+		cut := filepath.Join(t.TempDir(), "db")
+		if err := os.WriteFile(cut, whole[:size], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if db, err := Open(cut, Options{}, storetest.Schemas()...); err == nil {
+			db.Close()
+			t.Errorf("%d octets of %d were opened", size, used)
+		} else if !strings.Contains(err.Error(), cut) || !strings.Contains(err.Error(), "restore it from a backup") {
+			t.Errorf("%d octets of %d: %v", size, used, err)
+		}
+	}
+}
+
 // TestFailedWrite checks that after a write that the disk refused nothing goes
 // on as if nothing had happened.
 func TestFailedWrite(t *testing.T) {
