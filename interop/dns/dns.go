@@ -1,6 +1,6 @@
 // Package dns is a name server for tests and for the load driver: every name
-// has the address 127.0.0.1, TXT records are what the test sets, and nothing
-// else exists. It answers over UDP and TCP on loopback.
+// has the address 127.0.0.1, TXT and CAA records are what the test sets, and
+// nothing else exists. It answers over UDP and TCP on loopback.
 package dns
 
 import (
@@ -23,6 +23,7 @@ type Server struct {
 
 	mu  sync.Mutex
 	txt map[string][]string
+	caa map[string]string // values of issue properties
 }
 
 // Serve starts a server on addr; port 0 picks a free one.
@@ -62,6 +63,17 @@ func (s *Server) Set(name, value string) {
 	if !slices.Contains(s.txt[name], value) {
 		s.txt[name] = append(s.txt[name], value)
 	}
+}
+
+// Issue makes the name's CAA records one issue property with a value (RFC 8659);
+// with an empty value it has none.
+func (s *Server) Issue(name, value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.caa == nil {
+		s.caa = map[string]string{}
+	}
+	s.caa[canonical(name)] = value
 }
 
 // Clear removes a TXT record.
@@ -127,6 +139,8 @@ func (s *Server) serveConn(c net.Conn) {
 	}
 }
 
+const typeCAA dnsmessage.Type = 257
+
 // answer is the answer to one query, nil where there is none.
 func (s *Server) answer(msg []byte) []byte {
 	var p dnsmessage.Parser
@@ -144,6 +158,13 @@ func (s *Server) answer(msg []byte) []byte {
 	}
 	rh := dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1}
 	switch q.Type {
+	case typeCAA:
+		s.mu.Lock()
+		value := s.caa[canonical(q.Name.String())]
+		s.mu.Unlock()
+		if value != "" {
+			_ = b.UnknownResource(rh, dnsmessage.UnknownResource{Type: typeCAA, Data: []byte("\x00\x05issue" + value)})
+		}
 	case dnsmessage.TypeA:
 		_ = b.AResource(rh, dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}})
 	case dnsmessage.TypeTXT:
