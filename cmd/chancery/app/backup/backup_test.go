@@ -22,7 +22,6 @@ import (
 type load struct {
 	mu    sync.Mutex
 	acked []engine.CertID
-	stop  func()
 }
 
 func (l *load) soFar() []engine.CertID {
