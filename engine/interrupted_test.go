@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"context"
+	"testing"
+
+	"chancery/store"
+)
+
+// A slow exit is told things until Run ends.
+type slow struct {
+	recorder
+	began chan struct{}
+}
+
+func (x *slow) Tell(ctx context.Context, ev Event) error {
+	select {
+	case x.began <- struct{}{}:
+	default:
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// When Run ends, as it does with each change of policy, what an exit was being
+// told is told by the next Run at once, and that is no attempt.
+func TestInterruptedTellingIsNoAttempt(t *testing.T) {
+	w := newWorld(t)
+	x := &slow{began: make(chan struct{}, 1)}
+	w.setup.Exits = []Outlet{{"log", x}}
+	w.use()
+	w.issue(w.submission("1", newKey(t), "a.test"))
+	for range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		<-x.began
+		cancel()
+		<-ended
+	}
+	attempts, rows := 0, 0
+	if err := w.db.View(t.Context(), func(tx store.Tx) error {
+		attempts, rows = 0, 0
+		for d, err := range deliveries.All(tx, "", "") {
+			if err != nil {
+				return err
+			}
+			rows++
+			attempts += d.Attempts
+			if d.Parked {
+				t.Error("it was parked")
+			}
+		}
+		return nil
+	}); err != nil || rows == 0 || attempts != 0 {
+		t.Errorf("%d attempts at %d events: %v", attempts, rows, err)
+	}
+	w.setup.Exits = []Outlet{{"log", w.exit}}
+	w.use()
+	w.runUntil("it is told", func() bool { return len(w.exit.kinds()) >= rows })
+}
