@@ -28,6 +28,7 @@ func (h *History) Check(s *State) error {
 	for _, r := range s.Requests {
 		c.request(r)
 	}
+	c.owners()
 	c.acknowledged()
 	for _, l := range s.CRLs {
 		c.list(l)
@@ -181,6 +182,21 @@ func (c *checker) request(r *engine.Request) {
 	}
 	if _, ok := c.intents[r.ID]; ok && r.State != engine.Issuing && r.State != engine.StateIssued && r.State != engine.StateAbandoned {
 		c.wrong("I1", "request %s was decided and is %s again", r.ID, r.State)
+	}
+}
+
+// owners checks that all bytes belong to a request, and that each has its body.
+func (c *checker) owners() {
+	for key := range c.Raws {
+		request, kind, _ := strings.Cut(key, ".")
+		if c.Requests[request] == nil || kind != "body" && kind != "cert" && !strings.HasPrefix(kind, "trail.") {
+			c.wrong("I2", "the bytes under %q are nobody's", key)
+		}
+	}
+	for request := range c.Requests {
+		if _, ok := c.Raws[request+".body"]; !ok {
+			c.wrong("I2", "request %s has lost its body", request)
+		}
 	}
 }
 

@@ -145,6 +145,8 @@ func TestBrokenPromisesAreFound(t *testing.T) {
 		}},
 		{"I2: one was acknowledged as", func(w *world) { w.Certificates = w.Certificates[1:]; delete(w.Requests, "one"); w.Grants = nil }},
 		{"I2: one was acknowledged with other bytes", func(w *world) { w.Raws["one.cert"] = w.sign(11, w.newKey(), "one.test") }},
+		{"I2: request one has lost its body", func(w *world) { delete(w.Raws, "one.body") }},
+		{"I2: the bytes under \"one.trial.1\" are nobody's", func(w *world) { w.Raws["one.trial.1"] = nil }},
 		{"I2: request one is issued and its certificate", func(w *world) { w.Certificates = w.Certificates[1:] }},
 		{"I2: the revocation of", func(w *world) { w.row("two").Status = engine.Good }},
 		{"I2: an approval of request three", func(w *world) { w.Requests["three"].Votes = nil }},
