@@ -167,3 +167,29 @@ func TestAccountsOfOtherEndpoints(t *testing.T) {
 		t.Error("the same account")
 	}
 }
+
+// A-059: RFC 8555, Section 7.3.6: what a deactivated account began is cancelled:
+// the server asks the network nothing more for it.
+func TestACME_A059_DeactivationCancels(t *testing.T) {
+	w := newWorld(t)
+	c := w.client()
+	o := c.order(host)
+	authz := c.read(o.Authorizations[0])
+	if a := c.post(authz.pick("http-01").URL, "{}"); a.Status != "processing" {
+		t.Fatalf("%s", a.body)
+	}
+	asked := len(w.site.requests())
+	w.ok("deactivate", c.post(c.kid, `{"status":"deactivated"}`), 200)
+	c.prepare(authz, "http-01")
+	for range maxTries {
+		w.advance(retryAfterFail)
+		w.settle()
+	}
+	if n := len(w.site.requests()); n != asked {
+		t.Errorf("%d requests more", n-asked)
+	}
+	if z := row(w, &authzs, idOf(o.Authorizations[0])); z.State != deactivated || z.Due != 0 {
+		t.Errorf("%+v", z)
+	}
+	w.want("finalize", c.post(o.Finalize, csrPayload(csrOf(t, leafKey(t), host))), 401, unauthorized)
+}

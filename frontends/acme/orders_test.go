@@ -72,23 +72,17 @@ func TestACME_A060_OrdersListPages(t *testing.T) {
 	c := w.client()
 	id := idOf(c.kid)
 	want := map[string]bool{}
-	for from := 0; from < 1000; from += 250 {
-		if err := w.f.deps.DB.Update(t.Context(), func(tx store.Tx) error {
-			for i := range 250 {
-				z := &authz{ID: store.NewID(w.now(), w.deps.Rand), Account: id, Name: fmt.Sprintf("h%d.example.org", from+i), Expires: w.now().Add(time.Hour).Unix(), Challenges: []challenge{{Type: engine.HTTP01, Token: "x"}}}
-				o := &order{ID: store.NewID(w.now(), w.deps.Rand), Account: id, Names: []string{z.Name}, Authz: []string{z.ID}, Expires: z.Expires}
-				want[w.url("order/"+o.ID)] = true
-				if err := authzs.Insert(tx, z); err != nil {
-					return err
-				}
-				if err := orders.Insert(tx, o); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
+	for range 4 {
+		var zs []*authz
+		var os []*order
+		for i := range 250 {
+			z := &authz{ID: store.NewID(w.now(), w.deps.Rand), Account: id, Name: fmt.Sprintf("h%d.example.org", i), Expires: w.now().Add(time.Hour).Unix(), Challenges: []challenge{{Type: engine.HTTP01, Token: "x"}}}
+			o := &order{ID: store.NewID(w.now(), w.deps.Rand), Account: id, Names: []string{z.Name}, Authz: []string{z.ID}, Expires: z.Expires}
+			want[w.url("order/"+o.ID)] = true
+			zs, os = append(zs, z), append(os, o)
 		}
+		insert(w, &authzs, zs...)
+		insert(w, &orders, os...)
 	}
 	all, pages := c.list()
 	for _, url := range all {

@@ -245,10 +245,18 @@ func (f *Frontend) lease(ctx context.Context, id string) (*authz, int, error) {
 				at = i
 			}
 		}
-		if at < 0 || a.status(now) != "pending" {
+		owner, err := f.accounts.Get(&accounts, tx, a.Account)
+		if err != nil {
+			return err
+		}
+		switch {
+		case owner.State != "": // RFC 8555, Section 7.3.6: what the account began is cancelled
+			a.State, a.Due, a.Thumbprint = deactivated, 0, ""
+			at = -1
+		case at < 0 || a.status(now) != "pending":
 			a.Due = 0
 			at = -1
-		} else {
+		default:
 			a.Due = now.Add(lease).UnixMilli()
 		}
 		taken = &a

@@ -78,3 +78,35 @@ func TestParseBinding(t *testing.T) {
 		}
 	}
 }
+
+// FuzzInner reads what stands inside messages: none of it may panic, and what is
+// taken has exactly what was signed.
+func FuzzInner(f *testing.F) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	k, err := FromPublic(key.Public())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(signES256(f, key, `{"alg":"ES256","jwk":`+string(k.Canonical())+`,"url":"https://a/"}`, `{}`))
+	f.Add(signES256(f, key, `{"alg":"HS256","kid":"1","url":"https://a/"}`, string(k.Canonical())))
+	f.Add(signES256(f, key, `{"alg":"HS512","kid":"1","url":"https://a/","nonce":""}`, ``))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if m, err := ParseInner(body); err != nil {
+			if kindOf(err) == "" {
+				t.Errorf("untyped error %v", err)
+			}
+		} else if m.Key == nil || m.KID != "" || m.Nonce != "" {
+			t.Errorf("%+v", m.Header)
+		}
+		if b, err := ParseBinding(body); err != nil {
+			if kindOf(err) != Malformed {
+				t.Errorf("error %v", err)
+			}
+		} else if !b.Hash.Available() || !strings.HasSuffix(string(b.Input), "."+base64.RawURLEncoding.EncodeToString(b.Payload)) {
+			t.Errorf("%+v", b)
+		}
+	})
+}
