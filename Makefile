@@ -43,9 +43,11 @@ test: deps
 	$(GO) test -timeout 10m -race -tags faults ./engine
 	$(GO) test -timeout 15m $(PLAIN)
 
-# test-faults kills the server at every named step of Submit, many times.
+# test-faults breaks everything around the server, many times, and checks every
+# record after each: docs/reliability.md. CHANCERY_KILLS says how many random kills.
 test-faults: deps
-	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 60m -v -run 'Crash|Fault' ./interop
+	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 120m -v -run 'Crash|Kills|Fault|XD_' ./interop
+	CHANCERY_LONG=1 $(GO) test -count=1 -timeout 30m -run 'Crash|XD_' ./store/bolt
 
 # test-long: races everywhere, long crash loops, every fuzz test, benchmarks.
 test-long: deps
