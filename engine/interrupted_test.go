@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"testing"
+	"time"
 
 	"chancery/store"
 )
@@ -34,7 +35,11 @@ func TestInterruptedTellingIsNoAttempt(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { defer close(ended); w.Run(ctx) }()
-		<-x.began
+		select {
+		case <-x.began:
+		case <-time.After(20 * time.Second):
+			t.Error("it is not told again")
+		}
 		cancel()
 		<-ended
 	}
