@@ -132,6 +132,7 @@ func TestACME_T028_Properties(t *testing.T) {
 		{"0 issue ca.example; validationmethods=http-01; validationmethods=http-01", false, false},
 		{"0 issue ca.example; validationmethods=dns-01|0 issue ca.example; validationmethods=http-01", true, true},
 		{"0 issue ca.example; unknown=x", true, true},
+		{"0 issue ca.example; unknown=a b", false, false},
 	} {
 		z := &zone{records: map[string][]string{"www.example.org": strings.Split(tt.records, "|")}}
 		if ok, a := allowed(t, z, "www.example.org"); ok != tt.name {

@@ -280,9 +280,9 @@ func TestServersInTurn(t *testing.T) {
 		"failure": func(q dnsmessage.Question, _ bool) *dnsmessage.Message {
 			return &dnsmessage.Message{Header: dnsmessage.Header{RCode: dnsmessage.RCodeServerFailure}, Questions: []dnsmessage.Question{q}}
 		},
-		"64 kB": func(q dnsmessage.Question, tcp bool) *dnsmessage.Message {
+		"24 kB": func(q dnsmessage.Question, tcp bool) *dnsmessage.Message {
 			m := &dnsmessage.Message{Questions: []dnsmessage.Question{q}}
-			for range 250 {
+			for range 100 {
 				m.Answers = append(m.Answers, rr(q.Name, dnsmessage.TypeTXT, &dnsmessage.TXTResource{TXT: []string{strings.Repeat("x", 240)}}))
 			}
 			return m
