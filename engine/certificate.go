@@ -89,6 +89,7 @@ type Certificate struct {
 	Profile   string       `json:"pf"`
 	Authority string       `json:"au"`
 	Request   string       `json:"r"`
+	Replaces  CertID       `json:"rp,omitzero"` // the one that this renews, as its requester said and the frontend checked
 
 	// Imported says where the row comes from, if the CA was restored and the row
 	// was not in the backup: "journal", or "crl" when nothing is known but that
@@ -100,12 +101,15 @@ var certificates = store.Table[Certificate]{
 	Name: "certificates", Version: 1,
 	Key: func(c *Certificate) string { return c.CertID.key() },
 	Indexes: []store.Index[Certificate]{
-		// By key ("k:" and half of its hash) and by name ("n:").
+		// By key ("k:" and half of its hash), by name ("n:") and by what it replaces ("r:").
 		{Name: "find", Keys: func(c *Certificate) []string {
 			if c.SPKI == "" {
 				return nil
 			}
 			all := []string{"k:" + c.SPKI[:32]}
+			if !c.Replaces.IsZero() {
+				all = append(all, replacedEntry(c.Replaces))
+			}
 			for _, n := range c.Names {
 				all = append(all, nameEntry(n.Value))
 			}

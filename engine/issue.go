@@ -123,6 +123,7 @@ func (e *Engine) commitCertificate(ctx context.Context, set *setup, r *Request, 
 	if err != nil {
 		return err
 	}
+	row.Replaces = r.Replaces
 	var queued []*Delivery
 	var next Request
 	err = e.update(ctx, func(tx store.Tx) error {

@@ -98,6 +98,7 @@ type Profile struct {
 	Subject     SubjectRules `json:"subject,omitzero"`
 	Validity    Duration     `json:"validity"`               // required
 	MinValidity Duration     `json:"min_validity,omitempty"` // a shorter certificate is a denial; default: a tenth of validity
+	Renewal     RenewalRules `json:"renewal,omitzero"`       // when clients that ask are told to renew
 	KeyUsage    []string     `json:"key_usage,omitempty"`    // default: digitalSignature
 	ExtKeyUsage []string     `json:"eku"`                    // required, not empty
 	Approval    string       `json:"approval,omitempty"`     // none (default) or manual

@@ -81,6 +81,9 @@ func (p *Profile) check(name string) error {
 	if p.MinValidity > p.Validity {
 		bad("min_validity is longer than validity")
 	}
+	if err := p.Renewal.check(p.Validity); err != nil {
+		bad("%v", err)
+	}
 	if len(p.ExtKeyUsage) == 0 {
 		bad("eku is required and must not be empty: a certificate without one is good for every purpose")
 	}

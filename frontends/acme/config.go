@@ -94,11 +94,20 @@ type Requests interface {
 	Retrieve(ctx context.Context, id string, p engine.Principal) (engine.Disposition, error)
 }
 
-// Certificates is what this package needs of the engine to revoke certificates.
+// Certificates is what this package needs of the engine to revoke certificates
+// and to say when to renew them.
 type Certificates interface {
 	Identify(ctx context.Context, der []byte) (*engine.Certificate, error)
 	Revoke(context.Context, engine.Revocation) error
 	Alternates(keyID string) [][][]byte
+	Renewals
+}
+
+// Renewals is what this package needs of the engine to say when to renew.
+type Renewals interface {
+	Certificate(context.Context, engine.CertID) (*engine.Certificate, []byte, error)
+	Renewal(context.Context, engine.CertID) (*engine.Renewal, error)
+	Replaced(context.Context, engine.CertID) (bool, error)
 }
 
 // Grants is what this package needs of the engine to bind accounts to grants.

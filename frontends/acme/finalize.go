@@ -112,7 +112,7 @@ func (c *call) submission(o *order, csr []byte, proofs []engine.Proof) engine.Su
 	}
 	return engine.Submission{
 		Source: engine.ACME, Endpoint: c.ep.name, Requester: c.account.principal(), Key: requestKey(c.ep.name, o),
-		Form: engine.PKCS10, Body: csr, Profile: o.Profile, Proofs: proofs,
+		Form: engine.PKCS10, Body: csr, Profile: o.Profile, Proofs: proofs, Replaces: o.replaces(),
 		// The answer is there as long as the order is.
 		Keep:      time.Unix(o.Expires, 0).Sub(c.now) + c.f.deps.Retention,
 		KeyPerRun: true,

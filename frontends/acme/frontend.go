@@ -118,10 +118,11 @@ func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
 		NewAuthz   string `json:"newAuthz,omitempty"`
 		RevokeCert string `json:"revokeCert"`
 		KeyChange  string `json:"keyChange"`
+		Renewal    string `json:"renewalInfo"` // RFC 9773, Section 3
 		Meta       meta   `json:"meta"`
 	}{
 		NewNonce: p.base + "/new-nonce", NewAccount: p.base + "/new-account", NewOrder: p.base + "/new-order",
-		RevokeCert: p.base + "/revoke-cert", KeyChange: p.base + "/key-change",
+		RevokeCert: p.base + "/revoke-cert", KeyChange: p.base + "/key-change", Renewal: p.base + "/renewal-info",
 		Meta: meta{TermsOfService: e.TermsOfService, Website: e.Website, AccountRequired: e.RequireGrant, Subdomains: e.Subdomains, Profiles: descriptions(e, d)},
 	}
 	if e.checksCAA(d) {

@@ -21,6 +21,7 @@ func (c *call) newOrder() error {
 		NotBefore   string       `json:"notBefore"`
 		NotAfter    string       `json:"notAfter"`
 		Profile     *string      `json:"profile"`
+		Replaces    *string      `json:"replaces"` // RFC 9773, Section 5
 	}
 	if err := c.decode(&in); err != nil {
 		return err
@@ -40,6 +41,10 @@ func (c *call) newOrder() error {
 	if err != nil {
 		return err
 	}
+	old, err := c.replaces(in.Replaces, all)
+	if err != nil {
+		return err
+	}
 	if err := c.checkOpenOrders(); err != nil {
 		return err
 	}
@@ -48,7 +53,11 @@ func (c *call) newOrder() error {
 		return err
 	}
 	o := c.makeOrder(all, as, profile)
+	o.Replaces = old.id
 	err = c.update(func(tx store.Tx) error {
+		if err := old.take(tx); err != nil {
+			return err
+		}
 		for _, a := range fresh {
 			if err := authzs.Insert(tx, a); err != nil {
 				return err
@@ -57,7 +66,7 @@ func (c *call) newOrder() error {
 		return orders.Insert(tx, o)
 	})
 	if err != nil {
-		return err
+		return c.orReplaced(o, err)
 	}
 	c.note("order", o.ID)
 	c.w.Header().Set("Location", c.ep.orderURL(o.ID))
@@ -331,11 +340,12 @@ func (p *endpoint) shown(o *order, s standing) any {
 		Expires        string       `json:"expires"`
 		Identifiers    []identifier `json:"identifiers"`
 		Profile        string       `json:"profile,omitempty"`
+		Replaces       string       `json:"replaces,omitempty"`
 		Authorizations []string     `json:"authorizations"`
 		Finalize       string       `json:"finalize"`
 		Certificate    string       `json:"certificate,omitempty"`
 		Error          any          `json:"error,omitempty"`
-	}{Status: s.status, Expires: clock(o.Expires), Profile: o.Profile, Finalize: p.orderURL(o.ID) + "/finalize"}
+	}{Status: s.status, Expires: clock(o.Expires), Profile: o.Profile, Replaces: o.Replaces, Finalize: p.orderURL(o.ID) + "/finalize"}
 	for i, n := range o.generalNames() {
 		id := identifier{Type: string(n.Type), Value: n.Value}
 		if o.Above != nil {

@@ -18,6 +18,7 @@ import (
 // Section 9.7.4 made. Section 6.7: no others under its prefix.
 const (
 	accountDoesNotExist     = "accountDoesNotExist"
+	alreadyReplaced         = "alreadyReplaced" // RFC 9773, Section 7.4
 	alreadyRevoked          = "alreadyRevoked"
 	badCSR                  = "badCSR"
 	badNonce                = "badNonce"

@@ -78,6 +78,12 @@ type order struct {
 	Expires int64    `json:"x"`
 	Request string   `json:"r,omitempty"` // of the engine, from finalize on
 	Denied  int      `json:"d,omitzero"`  // requests before that one, all of them denied
+
+	// RFC 9773, Section 5: the certificate that this order is to replace, in its
+	// one spelling, and whether another order may have that place since this one
+	// came to nothing.
+	Replaces string `json:"l,omitempty"`
+	Yields   bool   `json:"y,omitzero"`
 }
 
 var orders = store.Table[order]{
@@ -91,6 +97,13 @@ var orders = store.Table[order]{
 				all = append(all, openValue(o.Account, o.Expires))
 			}
 			return all
+		}},
+		// One order replaces a certificate.
+		{Name: "replaces", Unique: true, Keys: func(o *order) []string {
+			if o.Replaces == "" || o.Yields {
+				return nil
+			}
+			return []string{o.Replaces}
 		}},
 	},
 }

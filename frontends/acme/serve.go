@@ -21,7 +21,7 @@ type call struct {
 	w   http.ResponseWriter
 	ctx context.Context
 	now time.Time
-	id  string // in the path, of the form of store.NewID
+	id  string // in the path, of the form of store.NewID; any text for renewal-info
 	sub string // what follows it: the type of a challenge, where a page begins, the number of a chain
 
 	accept []string // of the request's header
@@ -69,6 +69,8 @@ var (
 		"authz":       {post: (*call).authorization},
 		"challenge":   {post: (*call).challenge},
 		"certificate": {post: (*call).certificate},
+
+		"renewal-info": {get: (*call).renewalInfo, post: (*call).renewalInfo},
 	}
 )
 
@@ -115,6 +117,10 @@ func (f *Frontend) route(c *call, r *http.Request) (resource, bool) {
 	if len(parts) == 2 {
 		res, ok := plain[parts[1]]
 		return res, ok
+	}
+	if len(parts) == 3 && parts[1] == "renewal-info" && parts[2] != "" { // the id is not one of ours
+		c.id = parts[2]
+		return withID[parts[1]], true
 	}
 	if len(parts) < 3 || len(parts) > 4 || !store.ValidID(parts[2]) || parts[len(parts)-1] == "" {
 		return resource{}, false

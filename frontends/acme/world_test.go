@@ -175,8 +175,8 @@ func (s *site) requests() []*http.Request {
 	return append([]*http.Request(nil), s.got...)
 }
 
-// registered are the error types of RFC 8555, Section 9.7.4.
-const registered = " accountDoesNotExist alreadyRevoked badCSR badNonce badPublicKey badRevocationReason badSignatureAlgorithm caa compound connection dns externalAccountRequired incorrectResponse invalidContact invalidProfile malformed orderNotReady rateLimited rejectedIdentifier serverInternal tls unauthorized unsupportedContact unsupportedIdentifier userActionRequired "
+// registered are the error types of RFC 8555, Section 9.7.4, and later ones.
+const registered = " accountDoesNotExist alreadyReplaced alreadyRevoked badCSR badNonce badPublicKey badRevocationReason badSignatureAlgorithm caa compound connection dns externalAccountRequired incorrectResponse invalidContact invalidProfile malformed orderNotReady rateLimited rejectedIdentifier serverInternal tls unauthorized unsupportedContact unsupportedIdentifier userActionRequired "
 
 // tail is what the catalogue wants of every answer.
 func (w *world) tail(method, url string, a *answer) {
