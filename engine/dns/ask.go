@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxUDP   = 4096 // octets of an answer by UDP; what we promise to take is 512
+	maxUDP   = 1500 // octets of an answer by UDP; what we promise to take is 512
 	maxTCP   = 16 << 10
 	maxStray = 64 // datagrams that answer no question
 )

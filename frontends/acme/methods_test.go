@@ -251,3 +251,16 @@ func TestDNSPersist01(t *testing.T) {
 		t.Error("a deactivated account was validated")
 	}
 }
+
+// XN-028: what only looks like IDN is refused; what is one and looks like another
+// name is a name, for the policy of names to refuse.
+func TestXN_028_IDN(t *testing.T) {
+	w := newWorld(t)
+	c := w.client()
+	for _, host := range []string{"xn--a.example.org", "xn--.example.org", "xn--abc-.example.org", "xn--\u00fc.example.org", "b\u00fccher.example.org", "xn--80ak6aa92e-.com", "a\u202eb.example.org"} {
+		if a := c.post(w.url("new-order"), orderOf(host)); a.status < 400 || a.kind() != malformed && a.kind() != rejectedIdentifier {
+			t.Errorf("%q: %d %s", host, a.status, a.body)
+		}
+	}
+	c.order("xn--pple-43d.com", "xn--bcher-kva.example.org")
+}

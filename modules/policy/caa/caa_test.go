@@ -96,7 +96,7 @@ func TestJudgesByProfile(t *testing.T) {
 	}
 }
 
-// T-033, XN-015: each of N names is looked up, at each decision, and what is
+// T-033: each of N names is looked up, at each decision, and what is
 // above them once.
 func TestACME_T033_EachNameEachTime(t *testing.T) {
 	z := &zone{}
@@ -117,11 +117,27 @@ func TestACME_T033_EachNameEachTime(t *testing.T) {
 			}
 		}
 	}
-	// The last of them is enough for a no, and it flips between two decisions.
+	// The last of them is enough for a no.
 	z.records = map[string]string{"h99.example.org": ";"}
 	v, err := j(t.Context(), r, rendered("web", list...))
 	if _, detail, no := v.Denied(); err != nil || !no || !strings.Contains(detail, "h99.example.org") {
 		t.Errorf("%v, %s", err, detail)
+	}
+}
+
+// XN-015, T-034: what the DNS says at the decision counts, however old the proof
+// is and whatever it said when the name was validated.
+func TestXN_015_T034_RecordsThatFlip(t *testing.T) {
+	z := &zone{}
+	j := newJudge(t, z)
+	r := proved(engine.DNS01, "account:1", "www.example.org")
+	r.Proofs[0].At = now.Add(-29 * 24 * time.Hour)
+	for round, value := range []string{"ca.example", ";", "ca.example", "other.example"} {
+		z.records = map[string]string{"example.org": value}
+		v, err := j(t.Context(), r, rendered("web", "www.example.org"))
+		if _, _, no := v.Denied(); err != nil || no != (value != "ca.example") {
+			t.Errorf("round %d, %s: %v, %v", round, value, v, err)
+		}
 	}
 }
 

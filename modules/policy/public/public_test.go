@@ -8,7 +8,7 @@ import (
 )
 
 // XN-029, T-016.
-func TestXN_029_NamesOfThePublicDNS(t *testing.T) {
+func TestXN_029_T016_NamesOfThePublicDNS(t *testing.T) {
 	j, err := New(Config{}, engine.Deps{Profiles: map[string]engine.Profile{"public": {Public: true}, "inner": {}}})
 	if err != nil {
 		t.Fatal(err)

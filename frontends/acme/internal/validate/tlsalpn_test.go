@@ -108,7 +108,7 @@ func (r *responder) validate(n names.Name) error {
 }
 
 // T-001, T-002, T-008, XN-021: what is asked, and that nothing is said after it.
-func TestACME_T001_HandshakeAndNothingElse(t *testing.T) {
+func TestACME_T001_T008_HandshakeAndNothingElse(t *testing.T) {
 	r := newResponder(t)
 	for range 2 {
 		if err := r.validate(www); err != nil {
@@ -202,7 +202,7 @@ func TestACME_T005_NamesAreComparedWithoutCase(t *testing.T) {
 }
 
 // T-006, T-007, XN-021.
-func TestACME_T006_VersionAndProtocol(t *testing.T) {
+func TestXN_021_T006_T007_VersionAndProtocol(t *testing.T) {
 	r := newResponder(t)
 	r.config.MinVersion, r.config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 	fails(t, "TLS 1.1", r.validate(www), TLS)
@@ -340,7 +340,7 @@ func FuzzAcmeCertificate(f *testing.F) {
 
 // A method is only for what it can prove, and no challenge is validated without
 // the key of an account.
-func TestXN_024_MethodsAndAddresses(t *testing.T) {
+func TestXN_024_T012_T014_MethodsAndAddresses(t *testing.T) {
 	f := newFarm(t)
 	f.dns.TXT("_acme-challenge.example.org", "x")
 	ip, wild := names.Name{Type: names.IP, Value: "198.51.100.7"}, names.Name{Type: names.DNS, Value: "*.example.org"}
