@@ -286,3 +286,16 @@ func pemOfDER(ders [][]byte) string {
 	}
 	return b.String()
 }
+
+// lego with --eab, which it wants at every run: an account bound to a grant.
+func TestLegoEAB(t *testing.T) {
+	t.Parallel()
+	c := withACME(t, requireGrant)
+	g := c.acmeGrant("--name", "*.lego.test")
+	l := newLego(c)
+	answer := []string{"--eab", "--kid", g.ID, "--hmac", g.Secret, "--http", "--http.port", fmt.Sprintf("127.0.0.1:%d", c.http01), "-d", "eab.lego.test"}
+	l.run(append(answer, "run")...)
+	c.verify(l.chain("eab.lego.test"), "eab.lego.test")
+	l.run(append(answer, "renew", "--days", "3650", "--no-random-sleep")...)
+	c.verify(l.chain("eab.lego.test"), "eab.lego.test")
+}
