@@ -16,13 +16,14 @@ func TestCommitsOfAnIssuance(t *testing.T) {
 	for i := range all {
 		all[i] = w.client()
 	}
-	updates, retries := w.db.Updates(), w.db.Retries()
+	updates := w.db.Updates()
 	all[0].issue(leafKey(t), "one.example.org")
 	if n := w.db.Updates() - updates; n != perIssuance {
 		t.Errorf("%d commits, want %d", n, perIssuance)
 	}
 
-	updates, retries = w.db.Updates(), w.db.Retries()
+	updates = w.db.Updates()
+	retries := w.db.Retries()
 	var wait sync.WaitGroup
 	for i, c := range all {
 		wait.Go(func() {
