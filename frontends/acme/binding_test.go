@@ -341,3 +341,23 @@ func TestPrevalidatedGrant(t *testing.T) {
 	}
 	w.want("after revocation", c.post(o.Finalize, csrPayload(csrOf(t, leafKey(t), "b.corp.test"))), 403, unauthorized)
 }
+
+// by what a grant vouches for, an account revokes what others have of
+// these names, as long as the grant is good.
+func TestACME_A099_RevocationByGrant(t *testing.T) {
+	w := newRealWorld(t)
+	owner := w.client()
+	der := owner.issue(leafKey(t), "a.corp.test")[0]
+	g := w.grant(engine.Grant{Names: patternsOf(t, "*.corp.test"), Prevalidated: true})
+	c, late := w.bound(g), w.bound(g)
+	url := w.url("revoke-cert")
+	w.want("no authorization yet", c.post(url, revocation(der, "")), 403, unauthorized)
+	c.order("a.corp.test")
+	late.order("a.corp.test")
+	second := owner.issue(leafKey(t), "a.corp.test")[0]
+	w.ok("vouched for", c.post(url, revocation(der, "")), 200)
+	if err := w.RevokeGrant(t.Context(), officer, g.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.want("the grant ended", late.post(url, revocation(second, "")), 403, unauthorized)
+}

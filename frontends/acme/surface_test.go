@@ -72,7 +72,7 @@ func TestACME_A020_XJ034_PlainGET(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
 	all := w.resources(c)
-	for _, name := range []string{"new-account", "new-order", "revoke-cert"} {
+	for _, name := range []string{"new-account", "new-order", "new-authz", "key-change", "revoke-cert", "orders/" + idOf(c.kid)} {
 		all[name] = w.url(name)
 	}
 	for name, url := range all {
