@@ -1,6 +1,7 @@
 // Package interop runs the real binary with real clients: certbot, lego, a Go
-// program, curl, openssl and the chancery command itself. Nothing here imports
-// the product, so that what is shown is what a user sees. "make deps" installs
+// program, curl, openssl and the chancery command itself. Nothing here drives the
+// product but from outside, so that what is shown is what a user sees; the fault
+// tests also read its records afterwards, to judge them. "make deps" installs
 // the clients; a missing one fails the tests, it does not skip them.
 package interop
 
