@@ -1,5 +1,6 @@
 // Package acme serves ACME (RFC 8555): accounts, orders, authorizations by
-// http-01 and dns-01, certificates, revocation.
+// http-01, dns-01, tls-alpn-01 and, where configured, challenges of drafts,
+// certificates, revocation.
 //
 // It parses, authenticates, proves control of names, and hands certification
 // requests with the proofs to the engine, which alone decides. What became of an

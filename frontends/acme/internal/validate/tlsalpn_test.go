@@ -26,6 +26,7 @@ import (
 
 var (
 	www    = names.Name{Type: names.DNS, Value: "www.example.org"}
+	www4   = names.Name{Type: names.IP, Value: "198.51.100.7"}
 	digest = sha256.Sum256([]byte(ka))
 )
 
