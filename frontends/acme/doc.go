@@ -14,7 +14,14 @@
 //     that RFC 8555, Section 6.2 names; an unknown one is refused, not ignored.
 //   - The object that a POST is about is named by its path below the configured
 //     address; the Host header is never looked at.
-//   - Authorizations belong to one order and are not used again for the next.
+//   - Authorizations belong to one order and are not used again for the next,
+//     unless they were made without one (newAuthz, where configured).
+//   - An account that was made with a grant (external account binding) is held to
+//     it: here, so that clients learn early, and by the engine's gate.
+//   - After keyChange, challenges that were accepted before are compared with the
+//     old key (Section 8.3).
+//   - A signature that does not verify is malformed, 400.
+//   - Certificates come as a PEM chain; another Accept is 406.
 //   - A failed validation is repeated (RFC 8555, Section 8.2): three attempts, five
 //     seconds apart, then the challenge is invalid.
 //   - notBefore and notAfter in newOrder are refused, because the profile decides.
