@@ -115,7 +115,7 @@ func TestXN_020_PersistentRecords(t *testing.T) {
 
 // XN-019: a record below the label of one account is for no other.
 func TestXN_019_AccountLabels(t *testing.T) {
-	// The example of draft-ietf-acme-dns-account-label-02, Section 3.2.
+	// The example that draft-ietf-acme-dns-account-label gives.
 	if got := AccountLabel("https://example.com/acme/acct/ExampleAccount"); got != "_ujmmovf2vn55tgye" {
 		t.Error(got)
 	}
