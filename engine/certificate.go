@@ -116,6 +116,12 @@ var certificates = store.Table[Certificate]{
 			return all
 		}},
 		{Name: "notafter", Keys: func(c *Certificate) []string { return []string{stamp(c.NotAfter)} }},
+		{Name: "imported", Keys: func(c *Certificate) []string {
+			if c.Imported == "" {
+				return nil
+			}
+			return []string{"y"}
+		}},
 		{Name: "revoked", Keys: func(c *Certificate) []string {
 			if c.Status == Good {
 				return nil

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"chancery/engine/names"
+	"chancery/engine/filter"
 	"chancery/store"
 )
 
@@ -25,8 +25,9 @@ type RequestFilter struct {
 	Profile   string
 	Source    Source
 	Since     time.Time
-	Limit     int    // default 50, at most 1000
-	After     string // cursor of the page before
+	Where     *filter.Expr // of ParseRequestFilter; nil selects all
+	Limit     int          // default 50, at most 1000
+	After     string       // cursor of the page before
 }
 
 func (f *RequestFilter) match(r *Request) bool {
@@ -35,16 +36,66 @@ func (f *RequestFilter) match(r *Request) bool {
 		(f.Since.IsZero() || !r.Received.Before(f.Since)) && (f.Basis == "" || slices.Contains(r.basis(), f.Basis))
 }
 
+// narrowed has what everything selected by Where has in common among the other
+// fields, by which an index is chosen.
+func (f RequestFilter) narrowed(now time.Time) RequestFilter {
+	for _, t := range f.Where.Must() {
+		switch {
+		case t.Op == filter.After && t.Field == "received":
+			if at := t.When.From(now); at.After(f.Since) {
+				f.Since = at
+			}
+		case t.Op != filter.Equal || !t.Exact():
+		case t.Field == "state" && f.State == "":
+			f.State = State(t.Value)
+		case t.Field == "requester" && f.Requester == "":
+			f.Requester = Principal(t.Value)
+		case t.Field == "basis" && f.Basis == "":
+			f.Basis = t.Value
+		}
+	}
+	return f
+}
+
+// index is the index that fits the filter best, with the value to look for; none
+// is that of the time.
+func (f *RequestFilter) index() (name, value string) {
+	switch {
+	case f.Basis != "":
+		return "basis", f.Basis
+	case f.Requester != "":
+		return "basis", string(f.Requester)
+	case f.State != "" && f.State != StateIssued:
+		return "state", string(f.State)
+	}
+	return "", ""
+}
+
+// Index says how requests are found, for people.
+func (f RequestFilter) Index(now time.Time) string {
+	n := f.narrowed(now)
+	switch name, value := n.index(); {
+	case name != "":
+		return "by the index " + name + " of " + value
+	case !n.Since.IsZero():
+		return "by the time since " + n.Since.UTC().Format(time.RFC3339)
+	}
+	return "by looking at every request"
+}
+
 // Requests lists requests with what they ask for, newest first unless basis,
 // requester or a state is asked for, and the cursor of the next page, empty at
-// the end.
+// the end. With Where a page may hold less than its limit before the end.
 func (e *Engine) Requests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
-	all, more, err := e.listRequests(ctx, f)
+	all, more, err := e.listRequests(ctx, f.narrowed(e.now()))
 	if err != nil {
 		return nil, "", err
 	}
 	return all, more, e.view(ctx, func(tx store.Tx) error {
 		for _, r := range all {
+			if r.Asked != nil {
+				continue
+			}
 			if err := loadAsked(tx, r); err != nil {
 				return err
 			}
@@ -53,45 +104,75 @@ func (e *Engine) Requests(ctx context.Context, f RequestFilter) ([]*Request, str
 	})
 }
 
+// maxLook is how many rows a page with a filter looks at. Whoever selects little
+// gets pages that are nearly empty instead of transactions that last.
+const maxLook = 10000
+
 func (e *Engine) listRequests(ctx context.Context, f RequestFilter) ([]*Request, string, error) {
-	for _, by := range []struct{ index, value string }{
-		{"basis", f.Basis}, {"basis", string(f.Requester)}, {"state", string(f.State)},
-	} {
-		if by.value == "" || by.value == string(StateIssued) {
-			continue
+	now := e.now()
+	looked := 0
+	match := func(tx store.Tx, r *Request) (bool, error) {
+		if looked++; !f.match(r) {
+			return false, nil
 		}
-		if f.After != "" && !store.ValidID(f.After) {
-			return nil, "", ErrBadCursor
+		return f.Where.Match(now, requestFacts(tx, r))
+	}
+	index, value := f.index()
+	if index == "" {
+		to := ""
+		if !f.Since.IsZero() {
+			to = newestFirst(f.Since.Add(-time.Millisecond))
 		}
-		var all []*Request
-		more := ""
-		err := e.view(ctx, func(tx store.Tx) error {
-			all, more = nil, ""
-			for r, err := range requests.By(tx, by.index, by.value, f.After) {
-				if err != nil {
-					return err
-				}
-				if !f.match(r) {
-					continue
-				}
-				if len(all) == pageLimit(f.Limit) {
-					more = all[len(all)-1].ID
-					break
-				}
+		return listSpan(ctx, e, &requests, span{f.After, to, f.Limit, f.Where != nil}, match)
+	}
+	if f.After != "" && !store.ValidID(f.After) {
+		return nil, "", ErrBadCursor
+	}
+	var all []*Request
+	more := ""
+	err := e.view(ctx, func(tx store.Tx) error {
+		all, more, looked = nil, "", 0
+		for r, err := range requests.By(tx, index, value, f.After) {
+			if err != nil {
+				return err
+			}
+			ok, err := match(tx, r)
+			switch {
+			case err != nil:
+				return err
+			case ok && len(all) == pageLimit(f.Limit):
+				more = all[len(all)-1].ID
+				return nil
+			case ok:
 				all = append(all, r)
 			}
-			return nil
-		})
-		return all, more, err
-	}
-	return listNewest(ctx, e, &requests, f.After, f.Limit, f.match)
+			if f.Where != nil && looked == maxLook {
+				more = r.ID
+				return nil
+			}
+		}
+		return nil
+	})
+	return all, more, err
 }
 
-// listNewest pages through a table by its time index. The cursor is the index
-// value and key of the last row shown.
+// listNewest pages through a table by its time index.
 func listNewest[T any](ctx context.Context, e *Engine, t *store.Table[T], after string, limit int, match func(*T) bool) ([]*T, string, error) {
-	from, skip, ok := strings.Cut(after, "-")
-	if after != "" && (!ok || len(from) != 12 || !store.ValidID(skip)) {
+	return listSpan(ctx, e, t, span{after: after, limit: limit}, func(_ store.Tx, v *T) (bool, error) { return match(v), nil })
+}
+
+// A span is what to list of a table by its time index: what follows a cursor and
+// lies before a value, so many, looking at maxLook rows if it is brief. The
+// cursor is the index value and key of the last row shown, or looked at.
+type span struct {
+	after, to string
+	limit     int
+	brief     bool
+}
+
+func listSpan[T any](ctx context.Context, e *Engine, t *store.Table[T], s span, match func(store.Tx, *T) (bool, error)) ([]*T, string, error) {
+	from, skip, ok := strings.Cut(s.after, "-")
+	if s.after != "" && (!ok || len(from) != 12 || !store.ValidID(skip)) {
 		return nil, "", ErrBadCursor
 	}
 	var times func(*T) []string
@@ -100,138 +181,37 @@ func listNewest[T any](ctx context.Context, e *Engine, t *store.Table[T], after 
 			times = ix.Keys
 		}
 	}
+	cursor := func(v *T) string { return times(v)[0] + "-" + t.Key(v) }
 	var all []*T
 	more := ""
 	err := e.view(ctx, func(tx store.Tx) error {
 		all, more = nil, ""
-		for v, err := range t.Range(tx, "time", from, "") {
+		looked := 0
+		for v, err := range t.Range(tx, "time", from, s.to) {
 			if err != nil {
 				return err
 			}
-			if times(v)[0] == from && t.Key(v) <= skip || !match(v) {
+			if times(v)[0] == from && t.Key(v) <= skip {
 				continue
 			}
-			if len(all) == pageLimit(limit) {
-				last := all[len(all)-1]
-				more = times(last)[0] + "-" + t.Key(last)
-				break
+			ok, err := match(tx, v)
+			switch {
+			case err != nil:
+				return err
+			case ok && len(all) == pageLimit(s.limit):
+				more = cursor(all[len(all)-1])
+				return nil
+			case ok:
+				all = append(all, v)
 			}
-			all = append(all, v)
+			if looked++; s.brief && looked == maxLook {
+				more = cursor(v)
+				return nil
+			}
 		}
 		return nil
 	})
 	return all, more, err
-}
-
-// A CertificateFilter selects certificates. Zero fields select all.
-type CertificateFilter struct {
-	Name          string // exact name, such as www.example.org
-	Key           string // SHA-256 of the SubjectPublicKeyInfo, hexadecimal
-	Status        Status
-	Profile       string
-	ExpiresBefore time.Time
-	Limit         int
-	After         string // cursor of the page before
-}
-
-func (f *CertificateFilter) match(c *Certificate) bool {
-	return (f.Name == "" || slices.ContainsFunc(c.Names, func(n names.Name) bool { return n.Value == f.Name })) &&
-		(f.Key == "" || c.SPKI == f.Key) && (f.Status == "" || c.Status == f.Status) &&
-		(f.Profile == "" || c.Profile == f.Profile) && (f.ExpiresBefore.IsZero() || c.NotAfter.Before(f.ExpiresBefore))
-}
-
-// Certificates lists certificates in order of expiry, or of serial number where
-// a name, key or status is asked for, and the cursor of the next page.
-func (e *Engine) Certificates(ctx context.Context, f CertificateFilter) ([]*Certificate, string, error) {
-	skip, err := certCursor(f.After)
-	if err != nil {
-		return nil, "", err
-	}
-	var all []*Certificate
-	more := ""
-	err = e.view(ctx, func(tx store.Tx) error {
-		all, more = nil, ""
-		for c, err := range f.scan(tx, e, skip) {
-			if err != nil {
-				return err
-			}
-			if !f.match(c) {
-				continue
-			}
-			if len(all) == pageLimit(f.Limit) {
-				last := all[len(all)-1]
-				more = stamp(last.NotAfter) + "-" + last.CertID.String()
-				break
-			}
-			all = append(all, c)
-		}
-		return nil
-	})
-	return all, more, err
-}
-
-// A position is where a page of certificates ended.
-type position struct {
-	stamp string
-	id    CertID
-}
-
-func certCursor(s string) (position, error) {
-	if s == "" {
-		return position{}, nil
-	}
-	at, id, ok := strings.Cut(s, "-")
-	issuer, serial, ok2 := strings.Cut(id, ":")
-	if !ok || !ok2 || len(at) != 12 || len(issuer) != 40 || len(serial) > 40 || strings.Trim(at+issuer+serial, "0123456789abcdef") != "" {
-		return position{}, ErrBadCursor
-	}
-	return position{at, CertID{issuer, serial}}, nil
-}
-
-// scan goes through the index that fits the filter, from where the page before
-// ended.
-func (f *CertificateFilter) scan(tx store.Tx, e *Engine, p position) func(func(*Certificate, error) bool) {
-	after := ""
-	if !p.id.IsZero() {
-		after = p.id.key()
-	}
-	switch {
-	case f.Name != "":
-		return certificates.By(tx, "find", nameEntry(f.Name), after)
-	case len(f.Key) == 64:
-		return certificates.By(tx, "find", "k:"+f.Key[:32], after)
-	case f.Status == Revoked || f.Status == Held:
-		return func(yield func(*Certificate, error) bool) {
-			for _, id := range slices.Sorted(maps.Keys(e.issuers)) {
-				if id < p.id.Issuer {
-					continue
-				}
-				from := ""
-				if id == p.id.Issuer {
-					from = after
-				}
-				for c, err := range certificates.By(tx, "revoked", id, from) {
-					if !yield(c, err) {
-						return
-					}
-				}
-			}
-		}
-	}
-	to := ""
-	if !f.ExpiresBefore.IsZero() {
-		to = stamp(f.ExpiresBefore.Add(time.Second))
-	}
-	return func(yield func(*Certificate, error) bool) {
-		for c, err := range certificates.Range(tx, "notafter", p.stamp, to) {
-			if err == nil && stamp(c.NotAfter) == p.stamp && c.key() <= after {
-				continue
-			}
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
 }
 
 func pageLimit(n int) int {
