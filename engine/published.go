@@ -140,34 +140,44 @@ func (e *Engine) publishedList(der []byte) (*x509.RevocationList, *issuer, error
 	return list, is, nil
 }
 
-// notOlder refuses a list with a lower number than the records know.
+// notOlder refuses a list with a lower number than the last one that was published
+// before the restore, as far as that is known. Once a list of the key was read, or
+// said not to exist, the records know of lists that were made since: those tell
+// nothing of what an administrator finds later.
 func (e *Engine) notOlder(ctx context.Context, list *x509.RevocationList, is *issuer) error {
 	return e.view(ctx, func(tx store.Tx) error {
-		if q, err := e.quarantine(tx); err != nil {
+		q, err := e.quarantine(tx)
+		if err != nil {
 			return err
 		} else if q == nil {
 			return ErrNoQuarantine
 		}
-		have, err := crls.Get(tx, is.keyID)
-		if store.Missing(err) {
-			return nil
-		} else if err != nil {
-			return err
+		read, again := q.Lists[is.keyID]
+		known := read.Number
+		if !again {
+			have, err := crls.Get(tx, is.keyID)
+			if store.Missing(err) {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			known = have.Number
 		}
-		if n, ok := new(big.Int).SetString(have.Number, 10); ok && list.Number.Cmp(n) < 0 {
+		if n, ok := new(big.Int).SetString(known, 10); ok && list.Number.Cmp(n) < 0 {
 			return fmt.Errorf("%w: this CRL of authority %s has number %s, and the records know of %s, so it is not the last one: get that from where clients do", ErrBadInput, is.Authority, list.Number, n)
 		}
 		return nil
 	})
 }
 
-// goOnFrom makes a list the last one, so that the next has a higher number.
+// goOnFrom makes a list the last one, so that the next has a higher number, unless
+// a later one was made since.
 func (e *Engine) goOnFrom(tx store.Tx, next *CRL, der []byte) error {
 	old, err := crls.Get(tx, next.Issuer)
 	switch {
 	case store.Missing(err):
 		err = crls.Insert(tx, next)
-	case err == nil && old.Number == next.Number:
+	case err == nil && !higher(next.Number, old.Number):
 		return nil
 	case err == nil:
 		err = crls.Put(tx, old, next)
@@ -176,6 +186,13 @@ func (e *Engine) goOnFrom(tx store.Tx, next *CRL, der []byte) error {
 		return err
 	}
 	return crlDERs.Put(tx, next.Issuer, der)
+}
+
+// higher compares CRL numbers; one that cannot be read is lower than any.
+func higher(a, b string) bool {
+	x, ok := new(big.Int).SetString(a, 10)
+	y, have := new(big.Int).SetString(b, 10)
+	return ok && (!have || x.Cmp(y) > 0)
 }
 
 // applyEntry revokes what a published list says is revoked.

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"math/big"
 	"slices"
@@ -216,51 +215,6 @@ func (w *world) checkAudited(want ...string) {
 		if !slices.ContainsFunc(all, func(a *AuditEntry) bool { return a.Act == act && a.Who != "" }) {
 			w.t.Errorf("nothing in the audit says %s", act)
 		}
-	}
-}
-
-func TestWhatIsNoLastList(t *testing.T) {
-	w := newWorld(t)
-	i, _ := w.issue(w.submission("1", newKey(t), "a.test"))
-	old := w.lists()
-	if err := w.Revoke(t.Context(), Revocation{ID: i.ID, Reason: 4}); err != nil {
-		t.Fatal(err)
-	}
-	w.advanceClock(time.Hour)
-	w.lists()
-	file := w.backup()
-	if _, err := w.ReadPublished(t.Context(), restorer, old[0], ""); !errors.Is(err, ErrNoQuarantine) {
-		t.Errorf("without a restore: %v", err)
-	}
-	w.restore(file)
-	other := newCA(t, "Test CA", w.clock)
-	sign := func(by Issuer, l x509.RevocationList) []byte {
-		l.Number, l.ThisUpdate, l.NextUpdate = big.NewInt(1<<40), w.now(), w.now().Add(time.Hour)
-		der, err := x509.CreateRevocationList(w.conf.Rand, &l, by.Chain[0], by.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	main := w.conf.Issuers[0]
-	forged := sign(main, x509.RevocationList{})
-	forged[len(forged)-5] ^= 1
-	delta := x509.RevocationList{ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}}
-	for name, der := range map[string][]byte{
-		"older": old[0], "of another CA": sign(other, x509.RevocationList{}), "forged": forged, "a delta": sign(main, delta),
-		"no list": []byte("hello"), "empty": nil,
-	} {
-		if _, err := w.ReadPublished(t.Context(), restorer, der, "x"); !errors.Is(err, ErrBadInput) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, id := range []string{"", "ff", w.current["main"].keyID} {
-		if _, err := w.NoPublished(t.Context(), restorer, id, " "); !errors.Is(err, ErrBadInput) {
-			t.Errorf("no list of %q: %v", id, err)
-		}
-	}
-	if q, err := w.Quarantine(t.Context()); err != nil || len(w.Unread(q)) != 2 {
-		t.Errorf("unread: %v, %v", w.Unread(q), err)
 	}
 }
 
