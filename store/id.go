@@ -31,9 +31,7 @@ func NewID(now time.Time, random io.Reader) string {
 	if _, err := io.ReadFull(random, b[:]); err != nil {
 		panic("store: no randomness: " + err.Error()) // nothing can be named; dying is the safe answer
 	}
-	var ms [8]byte
-	binary.BigEndian.PutUint64(ms[:], uint64(now.UnixMilli())<<19) // its 45 bits are 9 characters
-	return "0123456789abcdef"[b[0]&15:][:1] + ids.EncodeToString(ms[:6])[:9] + ids.EncodeToString(b[1:])
+	return "0123456789abcdef"[b[0]&15:][:1] + Stamp(now) + ids.EncodeToString(b[1:])
 }
 
 // ValidID reports whether s has the form of an ID. Anything else from outside
@@ -48,4 +46,30 @@ func ValidID(s string) bool {
 		}
 	}
 	return true
+}
+
+// Stamp is the part of an ID that says when it was made, to the millisecond: as
+// text it sorts like the time.
+func Stamp(t time.Time) string {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(t.UnixMilli())<<19) // its 45 bits are 9 characters
+	return ids.EncodeToString(ms[:6])[:stampLength]
+}
+
+const stampLength = 9
+
+// StampOf is the Stamp of the time at which an ID was made.
+func StampOf(id string) string { return id[1 : 1+stampLength] }
+
+// StampTime reads a Stamp; of anything else the result is some time.
+func StampTime(stamp string) time.Time {
+	var ms int64
+	for _, c := range []byte(stamp) {
+		v := int64(c - '0')
+		if c >= 'a' {
+			v = int64(c-'a') + 10
+		}
+		ms = ms<<5 | v&31
+	}
+	return time.UnixMilli(ms)
 }

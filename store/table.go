@@ -217,6 +217,19 @@ func (t *Table[T]) Count(tx Tx, index, from, to string, most int) (n int, err er
 	return n, nil
 }
 
+// Values yields the values with from <= value < to under which the index has
+// records, in their order. It reads no records.
+func (t *Table[T]) Values(tx Tx, index, from, to string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for p, err := range tx.Scan(t.index(index), escape(from), escape(to)) {
+			value, _, _ := strings.Cut(p.Key, terminator)
+			if !yield(strings.ReplaceAll(value, "\x00\xff", "\x00"), err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 func (t *Table[T]) follow(tx Tx, index, from, to string, get func(Tx, string) (*T, error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		for p, err := range tx.Scan(t.index(index), from, to) {

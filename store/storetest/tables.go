@@ -176,6 +176,16 @@ func testRange(t *testing.T, db store.DB) {
 				if !slices.Equal(got, wanted) {
 					t.Errorf("Range(%q, %q) = %q, want %q", from, to, got, wanted)
 				}
+				var under []string
+				for v, err := range Docs().Values(tx, "raw", from, to) {
+					if err != nil {
+						return err
+					}
+					under = append(under, v)
+				}
+				if !slices.Equal(under, wanted) {
+					t.Errorf("Values(%q, %q) = %q, want %q", from, to, under, wanted)
+				}
 				for most, n := range map[int]int{1: min(1, len(wanted)), 1000: len(wanted)} {
 					if got, err := Docs().Count(tx, "raw", from, to, most); got != n || err != nil {
 						t.Errorf("Count(%q, %q, %d) = %d, %v, want %d", from, to, most, got, err, n)
