@@ -186,22 +186,6 @@ func (s *Set) Unfilled(k Key) {
 	}
 }
 
-// Forgive empties the buckets of one, and forgets that it was refused.
-func (s *Set) Forgive(match func(Key) bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, b := range s.buckets {
-		if match(k) {
-			b.level = Level{}
-		}
-	}
-	for k := range s.refused {
-		if match(k) {
-			delete(s.refused, k)
-		}
-	}
-}
-
 // bucket finds or makes a bucket. A flood of keys takes no more room than the
 // most there may be: of some, the one that is nearest to empty goes.
 func (s *Set) bucket(k Key, now time.Time) *bucket {

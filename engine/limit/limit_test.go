@@ -101,10 +101,6 @@ func TestTakeAllOrNothing(t *testing.T) {
 	if r := s.Check(start, few); r.Wait != 2*time.Minute {
 		t.Errorf("%+v", r)
 	}
-	s.Forgive(func(k Key) bool { return k.Limit == "few" })
-	if s.Take(start, few) != nil {
-		t.Error("not forgiven")
-	}
 }
 
 // A bucket is raised to what rows say, once or after a while, and not lowered.

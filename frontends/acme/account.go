@@ -44,6 +44,9 @@ func (c *call) newAccount() error {
 	if c.ep.TermsOfService != "" && !in.TermsOfServiceAgreed {
 		return c.ep.termsProblem()
 	}
+	if err := c.limitAccounts(); err != nil {
+		return err
+	}
 	a = &account{
 		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Endpoint: c.ep.name, Key: c.key.Canonical(),
 		Contact: in.Contact, Created: c.now.Unix(),

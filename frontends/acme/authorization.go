@@ -93,6 +93,9 @@ func (c *call) respond(a *authz, i int) (*authz, error) {
 	if _, err := c.grant(); err != nil {
 		return nil, err
 	}
+	if err := c.limitChallenge(); err != nil {
+		return nil, err
+	}
 	switch c.f.doing.begin(a, a.Challenges[i].Type) {
 	case sameRuns: // and what it finds is not on record yet
 		v := *a

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/engine/limit"
 	"chancery/engine/names"
 	"chancery/store"
 
@@ -69,6 +70,9 @@ type Endpoint struct {
 	// they order anything more.
 	InsistOnTerms bool `json:"insist_on_terms,omitempty"`
 
+	// Limits hold clients back that do too much.
+	Limits Limits `json:"limits,omitzero"`
+
 	// Website is the address of a page about this CA, for people.
 	Website string `json:"website,omitempty"`
 }
@@ -79,7 +83,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.acme.%s: %w (known are profiles, names, open, require_grant, challenges, pre_authorize, subdomains, terms_of_service, insist_on_terms, website)", name, err)
+			return nil, fmt.Errorf("frontends.acme.%s: %w (known are profiles, names, open, require_grant, challenges, pre_authorize, subdomains, terms_of_service, insist_on_terms, website, limits)", name, err)
 		}
 		c[name] = e
 	}
@@ -128,11 +132,14 @@ type Deps struct {
 	Now          func() time.Time
 	Rand         io.Reader // safe for concurrent use, must not fail
 	Log          *slog.Logger
-	NonceKey     []byte  // 32 octets that every node shares
-	Nonces       *Nonces // of the Frontend whose place this one takes; nil: new ones
-	Node         string  // name of this node
-	BaseURL      string  // such as https://ca.example.org:8443; clients find the server there
-	Loopback     bool    // every listener is on loopback
+	NonceKey     []byte         // 32 octets that every node shares
+	Limits       *limit.Set     // of all frontends of the process; nil: its own
+	Proxies      []netip.Prefix // whose word on a client's address is taken
+	Records      Records        // nil: unused accounts are kept
+	Nonces       *Nonces        // of the Frontend whose place this one takes; nil: new ones
+	Node         string         // name of this node
+	BaseURL      string         // such as https://ca.example.org:8443; clients find the server there
+	Loopback     bool           // every listener is on loopback
 	OwnNames     []string
 	Identities   []string // names of this CA in CAA records and in those for dns-persist-01
 
@@ -220,6 +227,9 @@ func (e Endpoint) check(name string, d *Deps) error {
 	}
 	if slices.Contains(e.Challenges, engine.DNSPersist01) && len(d.Identities) == 0 {
 		return errors.New("challenges: records for dns-persist-01 name the CA: say by which names they mean this one, in caa_identities")
+	}
+	if err := e.Limits.check(); err != nil {
+		return err
 	}
 	if e.InsistOnTerms && e.TermsOfService == "" {
 		return errors.New("insist_on_terms: there are no terms_of_service to insist on")

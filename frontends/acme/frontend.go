@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/engine/limit"
 	"chancery/frontends/acme/internal/validate"
 	"chancery/store"
 )
@@ -36,6 +37,8 @@ type Frontend struct {
 	tasks tasks
 	doing attempts
 
+	limits *limit.Set
+
 	shared bool // by several processes: the store
 
 	sweepFrom string // where the next sweep goes on looking; empty: at the beginning
@@ -51,6 +54,7 @@ type endpoint struct {
 	admits    admission
 
 	identities []string // of this CA in the DNS
+	limits     Limits   // none of them missing
 }
 
 // New checks the configuration and makes the frontend. Run must be called for
@@ -69,7 +73,10 @@ func New(c Config, d Deps) (*Frontend, error) {
 	f := &Frontend{
 		deps: d, endpoints: map[string]*endpoint{}, validator: v, after: time.After,
 		nonces: d.Nonces, shared: !sole(d.DB),
-		keys: newKeyCache(),
+		keys: newKeyCache(), limits: d.Limits,
+	}
+	if f.limits == nil {
+		f.limits = new(limit.Set)
 	}
 	if f.nonces == nil {
 		f.nonces = NewNonces(d.NonceKey, d.Node, d.Now, d.Rand)
@@ -100,6 +107,7 @@ func newEndpoint(name string, e Endpoint, d *Deps) (*endpoint, error) {
 	}
 	p.admits = newAdmission(e, d)
 	p.identities = d.Identities
+	p.limits = e.Limits.withDefaults()
 	// RFC 8555, Section 7.1.1. What is not served is not named.
 	type meta struct {
 		TermsOfService  string            `json:"termsOfService,omitempty"`

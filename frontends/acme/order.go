@@ -45,7 +45,7 @@ func (c *call) newOrder() error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkOpenOrders(); err != nil {
+	if err := c.limitOrders(all); err != nil {
 		return err
 	}
 	as, fresh, err := c.authorizations(all, g)
@@ -111,30 +111,6 @@ func (c *call) takes(profile, kind string, all []wanted) error {
 	return identifierProblem(wrong)
 }
 
-// maxOpenOrders is how many orders an account may have that are neither
-// finalized nor expired. Each is a few rows that stay for weeks.
-const (
-	maxOpenOrders  = 300
-	openOrdersWait = time.Minute
-)
-
-// checkOpenOrders holds an account to its share of the disk. It counts outside
-// the commit, so that orders made at the same time do not wait for one another;
-// a few of these may come out above the limit.
-func (c *call) checkOpenOrders() error {
-	var n int
-	err := c.f.view(c.ctx, func(tx store.Tx) (err error) {
-		n, err = orders.Count(tx, "account", openValue(c.account.ID, c.now.Unix()+1), c.account.ID+"g", maxOpenOrders)
-		return err
-	})
-	if err != nil || n < maxOpenOrders {
-		return err
-	}
-	p := refuse(http.StatusTooManyRequests, rateLimited, "this account has %d orders that are not finalized; finalize them, or wait until they expire", n)
-	p.RetryAfter = openOrdersWait
-	return p
-}
-
 // checkDates refuses dates that are asked for: the profile decides, and RFC
 // 8555, Section 7.4 forbids to issue something else in silence. Some clients
 // write the year 1 for none.
@@ -158,7 +134,7 @@ func checkDates(dates ...string) error {
 func (c *call) makeOrder(all []wanted, as []*authz, profile string) *order {
 	o := &order{
 		ID: store.NewIDFor(c.f.deps.DB, c.now, c.f.deps.Rand), Account: c.account.ID, Profile: profile,
-		Expires: c.now.Add(orderLife).Unix(),
+		Expires: c.now.Add(orderLife).Unix(), At: c.ep.at(),
 	}
 	for i, w := range all {
 		o.Names = append(o.Names, stored(w.name))

@@ -40,6 +40,9 @@ func (c *call) preAuthorize() error {
 	if err := c.checkPreAuthorized(); err != nil {
 		return err
 	}
+	if err := c.limitAuthz(n); err != nil {
+		return err
+	}
 	a, err := c.newAuthz(n, in.Identifier.Below && c.ep.Subdomains, g)
 	if err != nil {
 		return err

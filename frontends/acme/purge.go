@@ -1,7 +1,6 @@
 package acme
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -33,7 +32,7 @@ func (f *Frontend) runPurge(ctx context.Context) {
 func (f *Frontend) keepPurged(ctx context.Context) {
 	look := time.NewTicker(min(purgeSpentEvery, f.purgeInterval()))
 	defer look.Stop()
-	var purged time.Time
+	var purged, unused time.Time
 	for {
 		if err := f.purgeSpent(ctx); err != nil && ctx.Err() == nil {
 			f.deps.Log.ErrorContext(ctx, "deleting old nonces", "err", err)
@@ -42,6 +41,12 @@ func (f *Frontend) keepPurged(ctx context.Context) {
 			purged = now
 			if err := f.purge(ctx); err != nil && ctx.Err() == nil {
 				f.deps.Log.ErrorContext(ctx, "deleting old orders", "err", err)
+			}
+		}
+		if now := f.deps.Now(); now.Sub(unused) >= unusedEvery {
+			unused = now
+			if err := f.purgeUnused(ctx); err != nil && ctx.Err() == nil {
+				f.deps.Log.ErrorContext(ctx, "deleting unused accounts", "err", err)
 			}
 		}
 		select {
@@ -70,7 +75,10 @@ func (f *Frontend) purge(ctx context.Context) error {
 	if err := purgeTable(ctx, f, now.Add(-orderLife-f.deps.Retention), &orders, func(o *order) bool { return over(o.Expires) }, orders.Delete); err != nil {
 		return err
 	}
-	return purgeTable(ctx, f, now.Add(-authzLife-f.deps.Retention), &authzs, func(a *authz) bool { return over(a.Expires) }, authzs.Delete)
+	if err := purgeTable(ctx, f, now.Add(-authzLife-f.deps.Retention), &authzs, func(a *authz) bool { return over(a.Expires) }, authzs.Delete); err != nil {
+		return err
+	}
+	return f.purgeFailing(ctx)
 }
 
 // decided reports whether nobody waits for the order's request any more.
@@ -85,7 +93,7 @@ func (f *Frontend) decided(ctx context.Context, o *order) bool {
 	return err == nil && !waits
 }
 
-// endpointOf is the endpoint of the order's account, which is never deleted.
+// endpointOf is the endpoint of the order's account, which stays as long as there are orders.
 func (f *Frontend) endpointOf(ctx context.Context, o *order) (name string) {
 	if f.view(ctx, func(tx store.Tx) error {
 		a, err := f.accounts.Get(&accounts, tx, o.Account)
@@ -120,7 +128,7 @@ func deleteOrder(tx store.Tx, o *order) error {
 
 // purgeTable deletes the rows made before the cutoff that have ended.
 func purgeTable[T any](ctx context.Context, f *Frontend, cutoff time.Time, t *store.Table[T], ended func(*T) bool, del func(store.Tx, *T) error) error {
-	made := store.NewID(cutoff, bytes.NewReader(make([]byte, 11)))[1:10]
+	made := store.Stamp(cutoff)
 	for _, digit := range "0123456789abcdef" {
 		from, to := string(digit), string(digit)+made
 		for from != "" {

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,6 +78,7 @@ type order struct {
 	Profile string   `json:"p,omitempty"`
 	Expires int64    `json:"x"`
 	Request string   `json:"r,omitempty"` // of the engine, from finalize on
+	At      string   `json:"e,omitempty"` // endpoint; empty is default
 	Denied  int      `json:"d,omitzero"`  // requests before that one, all of them denied
 
 	// RFC 9773, Section 5: the certificate that this order is to replace, in its
@@ -87,12 +89,17 @@ type order struct {
 }
 
 var orders = store.Table[order]{
-	Name: "acme_orders", Version: 1,
+	Name: "acme_orders", Version: 2,
 	Key: func(o *order) string { return o.ID },
 	Indexes: []store.Index[order]{
-		// All of an account, and those that it has begun and not brought to finalize.
+		// All of an account, those that it has begun and not brought to finalize,
+		// and those for a name, for limits. It is one index, since each costs every
+		// commit two pages.
 		{Name: "account", Keys: func(o *order) []string {
 			all := []string{ofAccount(o.Account, o.ID)}
+			for _, n := range o.Names {
+				all = append(all, ofName(o.At, n)+store.StampOf(o.ID))
+			}
 			if o.Request == "" {
 				all = append(all, openValue(o.Account, o.Expires))
 			}
@@ -111,8 +118,21 @@ var orders = store.Table[order]{
 // openValue has an account's orders lie in the order in which they expire.
 func openValue(account string, expires int64) string { return fmt.Sprintf("%s%010x", account, expires) }
 
-// ofAccount has an account's orders lie together, apart from the open ones.
-func ofAccount(account, order string) string { return account + "/" + order }
+// ofAccount has an account's orders lie together, the oldest first, apart from
+// the open ones. The first digit of an ID is random.
+func ofAccount(account, order string) string {
+	if order == "" {
+		return account + "/"
+	}
+	return account + "/" + order[1:] + order[:1]
+}
+
+// ofName has orders for a name lie together, with a Stamp the oldest first, and
+// apart from those of accounts, whose ids begin with a digit or letter.
+func ofName(endpoint, name string) string {
+	h := sha256.Sum256([]byte(endpoint + "\x00" + name))
+	return "@" + hex.EncodeToString(h[:8])
+}
 
 func (o *order) generalNames() []names.Name {
 	out := make([]names.Name, len(o.Names))
@@ -136,6 +156,7 @@ type authz struct {
 	Challenges []challenge `json:"c"`
 	By         string      `json:"b,omitempty"` // node that validated
 	Validated  int64       `json:"v,omitzero"`
+	Failed     int64       `json:"q,omitzero"` // when its challenge failed for good
 
 	// Of a challenge that was accepted and is not decided yet: the thumbprint of
 	// the account's key when it was accepted (RFC 8555, Section 8.3), and when
@@ -179,6 +200,13 @@ var authzs = store.Table[authz]{
 			}
 			return []string{"n" + provedValue(a.Account, a.Name), "o" + openValue(a.Account, a.Expires)}
 		}},
+		// Those that failed, by account and time, for limits.
+		{Name: "failed", Keys: func(a *authz) []string {
+			if a.Failed == 0 {
+				return nil
+			}
+			return []string{a.Account + store.Stamp(time.Unix(a.Failed, 0))}
+		}},
 	},
 }
 
@@ -191,7 +219,7 @@ func provedValue(account, name string) string {
 
 // Schemas are the tables of this package, for opening the store.
 func Schemas() []store.Schema {
-	return []store.Schema{accounts.Schema(), orders.Schema(), authzs.Schema(), spent.Schema()}
+	return []store.Schema{accounts.Schema(), orders.Schema(), authzs.Schema(), failings.Schema(), spent.Schema()}
 }
 
 // status is the authorization's state at a time, by the words of RFC 8555,

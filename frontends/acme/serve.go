@@ -24,6 +24,7 @@ type call struct {
 	id  string // in the path, of the form of store.NewID; any text for renewal-info
 	sub string // what follows it: the type of a challenge, where a page begins, the number of a chain
 
+	from   string   // the client's network, empty on this machine
 	accept []string // of the request's header
 
 	head bool // HEAD instead of GET
@@ -91,7 +92,9 @@ func (f *Frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Add("Link", "<"+c.ep.index+`>;rel="index"`) // Section 7.1
 	}
 	err := error(notFound())
-	if ok {
+	if over := c.limitAddress(r, f.deps.Proxies); over != nil {
+		err = over
+	} else if ok {
 		err = f.serve(c, res, r)
 	}
 	if err != nil {

@@ -44,7 +44,7 @@ var errUnchanged = errors.New("acme: nothing to write")
 
 // change changes a pending authorization whose challenge i is not decided.
 // Otherwise it returns the row as it is.
-func (f *Frontend) change(ctx context.Context, nonce spending, id string, i int, fn func(*authz)) (a *authz, err error) {
+func (f *Frontend) change(ctx context.Context, nonce spending, id string, i int, fn func(*authz), also ...func(store.Tx, *authz) error) (a *authz, err error) {
 	now := f.deps.Now()
 	err = f.deps.DB.Update(ctx, func(tx store.Tx) error {
 		old, err := authzs.Get(tx, id)
@@ -61,6 +61,11 @@ func (f *Frontend) change(ctx context.Context, nonce spending, id string, i int,
 		a = &v
 		if err := nonce.in(tx); err != nil {
 			return err
+		}
+		for _, write := range also {
+			if err := write(tx, &v); err != nil {
+				return err
+			}
 		}
 		return authzs.Put(tx, old, &v)
 	})
@@ -92,7 +97,11 @@ func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int,
 		return f.accept(ctx, nonce, id, i, thumbprint, false)
 	}
 	now := f.deps.Now()
-	return f.change(ctx, nonce, id, i, func(a *authz) {
+	var of failure
+	if result.err != nil {
+		of = f.failure(ctx, id)
+	}
+	a, err := f.change(ctx, nonce, id, i, func(a *authz) {
 		ch := &a.Challenges[i]
 		if result.err == nil {
 			ch.State, ch.Error = valid, nil
@@ -116,7 +125,12 @@ func (f *Frontend) settle(ctx context.Context, nonce spending, id string, i int,
 		}
 		ch.State, a.State = invalid, invalid
 		a.Thumbprint, a.Due = "", 0
-	})
+		a.Failed = now.Unix()
+	}, of.in)
+	if err == nil {
+		f.count(of, a)
+	}
+	return a, err
 }
 
 // finish waits for an attempt, records it and ends it. Should recording fail,
