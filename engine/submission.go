@@ -106,7 +106,6 @@ const (
 	ByGrant      Method = "grant"          // the requester holds the grant in Ref
 	ClientCert   Method = "client-cert"    // the channel was authenticated by the certificate in Ref
 	OldCert      Method = "old-cert"       // the requester renews the certificate in Ref, which is good and has the Names
-	OldKey       Method = "old-key"        // renewal: the requester holds the key of the certificate in Ref, and asks for its names
 	ByVote       Method = "vote"           // an officer approved exactly this
 	BySelf       Method = "self"           // Chancery's own request
 )
