@@ -47,7 +47,7 @@ type setup struct {
 func Schemas() []store.Schema {
 	return append([]store.Schema{
 		requests.Schema(), certificates.Schema(), grants.Schema(), deliveries.Schema(), crls.Schema(),
-		freezes.Schema(), settings.Schema(), audits.Schema(), quarantines.Schema(),
+		freezes.Schema(), campaigns.Schema(), settings.Schema(), audits.Schema(), quarantines.Schema(),
 		raws.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(),
 		authorityRows.Schema(), caChains.Schema(), unlisted.Schema(), nodes.Schema(), joins.Schema(),
 	}, store.Schemas()...)

@@ -55,7 +55,10 @@ func (e *Engine) Renewal(ctx context.Context, id CertID) (*Renewal, error) {
 		}
 		p := e.setup.Load().profiles[c.Profile]
 		r = p.Renewal.suggest(c)
-		return nil
+		if c.Status == Revoked {
+			return nil
+		}
+		return hasten(tx, c, &r)
 	})
 	if store.Missing(err) {
 		return nil, ErrNoCertificate
