@@ -11,14 +11,10 @@ import (
 	"time"
 
 	"chancery/engine/crl"
-	"chancery/engine/ocsp"
 	"chancery/store"
 )
 
-const (
-	crlLife  = 7 * 24 * time.Hour
-	ocspLife = time.Hour
-)
+const crlLife = 7 * 24 * time.Hour
 
 // A CRL is a published revocation list: complete, one for each CA key.
 type CRL struct {
@@ -56,11 +52,13 @@ func (e *Engine) CRL(ctx context.Context, keyID string) (*CRL, error) {
 	return c, err
 }
 
+// wakeCRL is called when the status of a certificate of a CA key has changed.
 func (e *Engine) wakeCRL(keyID string) {
 	is := e.issuers[keyID]
 	if is == nil {
 		return // the node that has it looks
 	}
+	is.epoch.change()
 	select {
 	case is.wake <- struct{}{}:
 	default: // one list holds all
@@ -222,9 +220,13 @@ func (e *Engine) keepCRL(ctx context.Context, is *issuer, l store.Lease) {
 	}
 	look := time.NewTicker(often)
 	defer look.Stop()
+	var delegate time.Time // when to look at it
 	for {
 		if err := e.refreshCRL(ctx, is, l); err != nil && ctx.Err() == nil && !errors.Is(err, ErrQuarantine) {
 			e.Log.ErrorContext(ctx, "a CRL could not be published; the last one stays until it ends", "authority", is.Authority, "err", err)
+		}
+		if left := delegate.Sub(e.now()); left <= 0 || left > responderRefused {
+			delegate = e.tendResponder(ctx, is, l)
 		}
 		select {
 		case <-ctx.Done():
@@ -268,90 +270,4 @@ var unlisted = store.Blobs{Name: "unlisted"}
 // noteRevocation notes that the status of a certificate of a CA key changes.
 func (e *Engine) noteRevocation(tx store.Tx, keyID string) error {
 	return unlisted.Insert(tx, keyID+"/"+e.newID(), nil)
-}
-
-// An OCSPAnswer is a DER response and, if it is a successful one, its times for
-// cache headers.
-type OCSPAnswer struct {
-	DER        []byte
-	ThisUpdate time.Time // zero in error responses
-	NextUpdate time.Time
-}
-
-// OCSP answers a request from the live rows (RFC 6960). Hostile input gives an
-// OCSP error response. A serial that was never issued is unknown, never good.
-func (e *Engine) OCSP(ctx context.Context, request []byte) OCSPAnswer {
-	req, err := ocsp.ParseRequest(request)
-	if err != nil {
-		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.MalformedRequest)}
-	}
-	is := e.issuerOf(req)
-	if is == nil {
-		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.Unauthorized)} // RFC 5019, Section 2.2.3
-	}
-	if is.Key == nil {
-		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
-	}
-	now := e.now().Truncate(time.Second)
-	if err := e.clock.jumped(now); err != nil {
-		e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
-		return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
-	}
-	res := &ocsp.Response{ProducedAt: now, Nonce: req.Nonce, Responder: is.cert}
-	err = e.view(ctx, func(tx store.Tx) error {
-		res.Statuses = nil
-		if err := e.unread(tx, is.keyID); err != nil {
-			return err // a revocation may be missing: never good
-		}
-		for _, id := range req.IDs {
-			s, err := status(tx, is, id)
-			if err != nil {
-				return err
-			}
-			s.ThisUpdate, s.NextUpdate = now, now.Add(ocspLife)
-			res.Statuses = append(res.Statuses, s)
-		}
-		return nil
-	})
-	if err == nil {
-		var der []byte
-		if der, err = ocsp.Sign(res, is.Key); err == nil {
-			return OCSPAnswer{der, now, now.Add(ocspLife)}
-		}
-	}
-	if !errors.Is(err, ErrQuarantine) {
-		e.Log.ErrorContext(ctx, "answering an OCSP request", "err", err)
-	}
-	return OCSPAnswer{DER: ocsp.ErrorResponse(ocsp.TryLater)}
-}
-
-// issuerOf finds the CA key that all identifiers of a request belong to.
-func (e *Engine) issuerOf(req *ocsp.Request) *issuer {
-	for _, is := range e.issuers {
-		all := true
-		for i := range req.IDs {
-			all = all && is.ocsp.Issued(&req.IDs[i])
-		}
-		if all && len(req.IDs) > 0 {
-			return is
-		}
-	}
-	return nil
-}
-
-func status(tx store.Tx, is *issuer, id ocsp.CertID) (ocsp.Status, error) {
-	s := ocsp.Status{ID: id, State: ocsp.Unknown}
-	c, err := certificates.Get(tx, NewCertID(is.cert.SubjectKeyId, id.Serial).key())
-	if store.Missing(err) {
-		return s, nil
-	} else if err != nil {
-		return s, err
-	}
-	switch c.Status {
-	case Good:
-		s.State = ocsp.Good
-	case Held, Revoked:
-		s.State, s.RevokedAt, s.Reason = ocsp.Revoked, c.RevokedAt, c.Reason
-	}
-	return s, nil
 }

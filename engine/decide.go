@@ -167,7 +167,7 @@ func (e *Engine) gather(ctx context.Context, r *Request, o *outcome) error {
 // to the issuer's and never widened.
 func (e *Engine) render(ctx context.Context, set *setup, r *Request, o *outcome) (*Denied, error) {
 	d := o.draft
-	o.issuer = e.current[d.Authority]
+	o.issuer = e.issuerFor(r, d)
 	if o.issuer == nil {
 		return &Denied{Reason: UnknownProfile, Detail: fmt.Sprintf("profile %s is issued by authority %q, which is not here", d.Profile, d.Authority)}, nil
 	}
@@ -221,7 +221,7 @@ func (e *Engine) template(r *Request, d *Draft, o *outcome) (*tbs.Certificate, e
 		NotBefore: d.NotBefore.UTC().Truncate(time.Second), NotAfter: d.NotAfter.UTC().Truncate(time.Second), SPKI: r.Asked.Key.SPKI,
 		Extensions: []tbs.Extension{ku, eku, tbs.SKI(r.Asked.Key.KeyID()), o.issuer.aki},
 	}
-	c.Extensions = append(c.Extensions, o.issuer.status...)
+	c.Extensions = append(c.Extensions, o.issuer.statusExtensions(d.Profile)...)
 	if len(d.Names) > 0 {
 		san, err := names.MarshalSAN(d.Names)
 		if err != nil {

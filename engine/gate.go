@@ -81,7 +81,7 @@ func (e *Engine) gateShape(p Profile, c *x509.Certificate, is *issuer) *Denied {
 		return refuse("an enrollment profile cannot make a CA")
 	}
 	for _, x := range c.Extensions {
-		if !slices.Contains(leafExtensions, x.Id.String()) {
+		if !slices.Contains(leafExtensions, x.Id.String()) && !(p.delegate && x.Id.String() == oidOCSPNoCheck) {
 			return refuse("the extension %s is not one that this CA issues", x.Id)
 		}
 	}
@@ -93,7 +93,7 @@ func (e *Engine) gateShape(p Profile, c *x509.Certificate, is *issuer) *Denied {
 		return refuse("the certificate has no extended key usage that can be read")
 	}
 	for _, u := range got {
-		if !slices.Contains(p.usages, u) || slices.Contains(forbiddenUsages, u) {
+		if !slices.Contains(p.usages, u) || p.forbids(u) {
 			return refuse("the extended key usage %s is not in the profile", u)
 		}
 		if !nests(is.Chain, u) {
@@ -196,6 +196,12 @@ func (e *Engine) warrant(p Profile, r *Request, o *outcome, votes []Vote, n name
 		return "vote " + votes[0].By, ""
 	}
 	return "", ""
+}
+
+// forbids reports whether u is a usage that no profile can hold, but for those
+// of Chancery's own OCSP responders and registration authority.
+func (p *Profile) forbids(u string) bool {
+	return slices.Contains(forbiddenUsages, u) && !(p.delegate && u == oidOCSPSigning) && !p.registers(u)
 }
 
 // nests reports whether every CA in the chain that limits extended key usages

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"chancery/engine/names"
 	"chancery/engine/ocsp"
@@ -24,6 +25,8 @@ type issuer struct {
 	constraints []*names.Constraints // of every CA certificate in the chain
 	ocsp        *ocsp.Issuer
 	wake        chan struct{} // a new list is wanted
+	responder   atomic.Pointer[responder]
+	epoch       epoch
 }
 
 func newIssuer(i Issuer, statusURL string) (*issuer, error) {

@@ -106,6 +106,7 @@ type Profile struct {
 	Public      bool         `json:"public,omitempty"`       // for names of the public DNS only, and with CAA
 
 	usages     []string // ExtKeyUsage as OIDs
+	delegate   bool     // of Chancery's OCSP responders
 	needsGrant bool     // also a request without names needs a grant that names the profile
 }
 

@@ -31,6 +31,8 @@ const (
 
 func ownProfiles() map[string]Profile {
 	return map[string]Profile{
+		ProfileRA: raProfile(),
+		ProfileOCSP: responderProfile(),
 		ProfileTLS: {
 			Authority: "main", Frontends: []Source{Self}, Validity: Duration(30 * 24 * time.Hour),
 			ExtKeyUsage: []string{"serverAuth"},
@@ -92,7 +94,7 @@ func (p *Profile) check(name string) error {
 		bad("eku: %v", err)
 	}
 	for _, u := range p.usages {
-		if slices.Contains(forbiddenUsages, u) {
+		if p.forbids(u) {
 			bad("eku: no profile can hold %s, whose holders speak for the CA", u)
 		}
 	}

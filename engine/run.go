@@ -25,6 +25,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	wg.Go(func() { e.runClock(ctx) })
 	wg.Go(func() { e.runCRLs(ctx) })
+	wg.Go(func() { e.runEpochs(ctx) })
 	wg.Go(func() { e.runSigning(ctx) })
 	wg.Go(func() { e.lead(ctx, "chores", 3*time.Second, e.chores) })
 	wg.Wait()

@@ -81,11 +81,13 @@ func countCertificates(t *testing.T, w *world) int {
 	n := 0
 	if err := w.view(t.Context(), func(tx store.Tx) error {
 		n = 0
-		for _, err := range certificates.All(tx, "", "") {
+		for c, err := range certificates.All(tx, "", "") {
 			if err != nil {
 				return err
 			}
-			n++
+			if c.Profile != ProfileOCSP { // Run makes them when it likes
+				n++
+			}
 		}
 		return nil
 	}); err != nil {
