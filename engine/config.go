@@ -57,6 +57,7 @@ type Issuer struct {
 // one at a time and can be given another while it runs.
 type Setup struct {
 	Policy  Policy
+	Version string // under which the store has the document already, for Adopt; empty: that of its canonical form
 	Shapers []Step[Shaper]
 	Judges  []Step[Judge]
 	Lints   []Step[Lint]

@@ -279,3 +279,47 @@ func TestRevocationByASlowClockIsListed(t *testing.T) {
 		t.Errorf("two lists for one revocation: %s after %s", second.Number, first.Number)
 	}
 }
+
+// A program of another version would write the document in force in other words.
+// It keeps its version, or every node would take it for another one for ever, and
+// no change would be accepted.
+func TestPolicyKeepsTheVersionThatItHasInTheStore(t *testing.T) {
+	w := newWorld(t)
+	const version = "of-another-program"
+	doc, _, err := w.PolicyDocument()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.db.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(policies.Put(tx, version, doc), putSetting(tx, "policy", version))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s := w.setup
+	s.Version = version
+	if v, err := w.Adopt(s); err != nil || v != version {
+		t.Errorf("adopted %q: %v", v, err)
+	}
+	if _, v, err := w.PolicyDocument(); err != nil || v != version {
+		t.Errorf("in use is %q: %v", v, err)
+	}
+	s = w.setup
+	s.Policy = testPolicy()
+	s.Policy.Profiles["more"] = s.Policy.Profiles["web"]
+	if _, err := w.Use(t.Context(), s, "test"); err != nil {
+		t.Errorf("a change: %v", err)
+	}
+}
+
+// A store that does not answer is no fault of the document: whether it is in force
+// now is not known.
+func TestPolicyThatTheStoreDoesNotTakeIsUndecided(t *testing.T) {
+	w := newWorld(t)
+	s := w.setup
+	s.Policy = testPolicy()
+	s.Policy.Profiles["more"] = s.Policy.Profiles["web"]
+	w.db.Close()
+	if _, err := w.Use(t.Context(), s, "test"); !errors.Is(err, ErrUndecided) || !errors.Is(err, store.ErrClosed) {
+		t.Errorf("%v", err)
+	}
+}

@@ -104,22 +104,28 @@ func (e *Engine) Use(ctx context.Context, s Setup, by string) (version string, e
 	if err != nil {
 		return "", err
 	}
-	if next.version, err = e.activate(ctx, &s.Policy, by); err != nil {
+	if next.version, err = e.activate(ctx, &s.Policy, by); errors.Is(err, ErrPolicyMoved) {
 		return "", err
+	} else if err != nil { // of the store; the document may be in force or not, and is not at fault
+		return "", fmt.Errorf("%w: putting the policy in force: %w", ErrUndecided, err)
 	}
 	e.setup.Store(next)
 	return next.version, nil
 }
 
 // Adopt decides from now on with a setup whose document is the active version
-// already, because another node made it that. It writes nothing.
+// already, because another node made it that. It writes nothing. The document keeps
+// the version that it has in the store, also where this program would write it in
+// other words than the one that put it there.
 func (e *Engine) Adopt(s Setup) (version string, err error) {
 	next, err := e.prepare(s)
 	if err != nil {
 		return "", err
 	}
-	if _, next.version, err = s.Policy.Canonical(); err != nil {
-		return "", err
+	if next.version = s.Version; next.version == "" {
+		if _, next.version, err = s.Policy.Canonical(); err != nil {
+			return "", err
+		}
 	}
 	e.setup.Store(next)
 	return next.version, nil
@@ -242,7 +248,8 @@ func (e *Engine) PolicyDocument() (doc []byte, version string, err error) {
 	if set == nil {
 		return nil, "", ErrUndecided
 	}
-	return set.Policy.Canonical()
+	doc, _, err = set.Policy.Canonical()
+	return doc, set.version, err
 }
 
 // Changes says in words what differs between the policy in use and another.

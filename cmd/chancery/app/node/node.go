@@ -261,8 +261,8 @@ func (n *Node) start(ctx context.Context, statusURL string) error {
 	if err != nil {
 		return err
 	}
-	if active {
-		_, err = n.Adopt(n.Policy)
+	if active != "" {
+		err = n.Adopt(n.Policy, active)
 	} else {
 		_, err = n.Use(ctx, n.Policy, "start")
 	}
@@ -284,16 +284,17 @@ func (n *Node) Use(ctx context.Context, p engine.Policy, by string) (version str
 }
 
 // Adopt is Use for a document that is the active version already.
-func (n *Node) Adopt(p engine.Policy) (version string, err error) {
+func (n *Node) Adopt(p engine.Policy, version string) error {
 	setup, err := n.Build(p)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if version, err = n.Engine.Adopt(setup); err != nil {
-		return "", err
+	setup.Version = version
+	if _, err = n.Engine.Adopt(setup); err != nil {
+		return err
 	}
 	n.Policy = p
-	return version, nil
+	return nil
 }
 
 // Build makes the modules that a policy document names.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,6 +67,8 @@ func SealOf(ctx context.Context, db store.DB) (id string, err error) {
 	return id, err
 }
 
+var errOtherSeal = errors.New("is not the key that these records were made with")
+
 // checkSeal refuses to run with another secret than the one that the records
 // were made with: no grant would be found, and none of it would say why.
 func (n *Node) checkSeal(ctx context.Context) error {
@@ -87,7 +90,7 @@ func (n *Node) checkSeal(ctx context.Context) error {
 		}
 	}
 	if have != id {
-		return fmt.Errorf("%s is not the key that these records were made with: restore the one that was (it is called %s, this one %s)", n.Dir.Seal(), have, id)
+		return fmt.Errorf("%s %w: restore the one that was (it is called %s, this one %s)", n.Dir.Seal(), errOtherSeal, have, id)
 	}
 	return nil
 }
@@ -114,12 +117,13 @@ func (n *Node) refuseSecond(ctx context.Context) error {
 }
 
 // claim makes the store this CA's. Of two first starts at the same time one
-// wins; the other takes away the secret that it has made.
+// wins; the other takes away the secret that it has made. When it is not known who
+// won, the secret stays: it may be the one that the store is claimed with.
 func (n *Node) claim(ctx context.Context, made bool) (err error) {
 	if n.Seal, err = n.Dir.ReadSeal(); err != nil {
 		return err
 	}
-	if err = n.checkSeal(ctx); err == nil || !made {
+	if err = n.checkSeal(ctx); !made || !errors.Is(err, errOtherSeal) {
 		return err
 	}
 	return errors.Join(n.errSecond(), os.Remove(n.Dir.Seal()))
@@ -144,27 +148,27 @@ func (n *Node) issuers(ctx context.Context) ([]engine.Issuer, error) {
 }
 
 // activePolicy takes the policy in force from a store that several nodes share,
-// whatever policy.yaml says: only apply puts another in force. It reports false
-// where there is none yet, and where the file is what counts.
-func (n *Node) activePolicy(ctx context.Context) (bool, error) {
+// whatever policy.yaml says: only apply puts another in force. It returns its
+// version, or "" where there is none yet, and where the file is what counts.
+func (n *Node) activePolicy(ctx context.Context) (version string, err error) {
 	if !n.Shared() {
-		return false, nil
+		return "", nil
 	}
 	p, version, err := n.InForce(ctx)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	if p != nil {
 		n.Policy = *p
 		if d := n.Differs(version); d != "" {
 			n.Log.WarnContext(ctx, "a file is not in force", "differs", d)
 		}
-		return true, nil
+		return version, nil
 	}
 	if n.Policy.Authorities == nil {
 		n.Policy, err = config.LoadPolicy(n.Dir.Policy(), n.Open)
 	}
-	return false, err
+	return "", err
 }
 
 // InForce is the policy in force in the store, nil before the first, and its
@@ -174,11 +178,20 @@ func (n *Node) InForce(ctx context.Context) (*engine.Policy, string, error) {
 	if err != nil || version == "" {
 		return nil, "", err
 	}
-	p := new(engine.Policy)
-	if err := json.Unmarshal(doc, p); err != nil {
-		return nil, "", fmt.Errorf("policy version %s in the store cannot be read by this program: %w", version, err)
+	p, err := readPolicy(doc)
+	if err != nil {
+		return nil, "", fmt.Errorf("policy version %s in the store cannot be read by this program, upgrade this node: %w", version, err)
 	}
 	return p, version, nil
+}
+
+// readPolicy reads a document from the store. What a newer program knows and this
+// one does not may be a restriction: leaving it out would issue what is forbidden.
+func readPolicy(doc []byte) (*engine.Policy, error) {
+	p := new(engine.Policy)
+	in := json.NewDecoder(bytes.NewReader(doc))
+	in.DisallowUnknownFields()
+	return p, in.Decode(p)
 }
 
 // Differs says what is wrong with policy.yaml beside a store where it does not

@@ -56,7 +56,7 @@ func (s *Server) takeOver(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.node.Adopt(*p); err != nil {
+	if err := s.node.Adopt(*p, version); err != nil {
 		return err
 	}
 	s.begin(ctx, g, version, "another node")
