@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"chancery/cmd/chancery/app/datadir"
+	"chancery/store"
 	"chancery/store/bolt"
 )
 
@@ -47,5 +50,33 @@ func TestClaimIsForOne(t *testing.T) {
 	}
 	if won != 1 {
 		t.Errorf("%d won", won)
+	}
+}
+
+// unsure makes Updates and does not learn that it did.
+type unsure struct{ store.DB }
+
+func (u unsure) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return errors.Join(u.DB.Update(ctx, fn), store.ErrUnknown)
+}
+
+// The answer to a claim was lost. The seal stays, for the store may be claimed
+// with it, and the next start finds that it is.
+func TestClaimOfWhichTheOutcomeIsNotKnown(t *testing.T) {
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{}, Schemas(nil)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	n := &Node{Options: Options{Dir: datadir.Dir(t.TempDir()), Rand: rand.Reader}, DB: unsure{db}}
+	if _, err := n.Dir.MakeSeal(rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.claim(t.Context(), true); !errors.Is(err, store.ErrUnknown) {
+		t.Fatalf("claimed: %v", err)
+	}
+	n.DB = db
+	if err := n.claim(t.Context(), false); err != nil {
+		t.Errorf("the next start: %v", err)
 	}
 }
