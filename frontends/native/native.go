@@ -80,9 +80,20 @@ type Operations interface {
 	Audit(ctx context.Context, after string, limit int) ([]*engine.AuditEntry, string, error)
 }
 
+// Campaigns are what the frontend needs of the engine to have certificates
+// renewed.
+type Campaigns interface {
+	CreateCampaign(ctx context.Context, a engine.Actor, where string, within time.Duration, reason string) (*engine.Campaign, error)
+	EndCampaign(ctx context.Context, a engine.Actor, id string) (*engine.Campaign, error)
+	Campaign(ctx context.Context, id string) (*engine.Campaign, error)
+	Campaigns(ctx context.Context, after string, limit int) ([]*engine.Campaign, string, error)
+	Members(ctx context.Context, id, after string, limit int) (*engine.Members, error)
+}
+
 // An Engine is all of it.
 type Engine interface {
 	Requests
+	Campaigns
 	Certificates
 	Identities
 	Catalogue

@@ -75,6 +75,7 @@ var refusals = []struct {
 }{
 	{engine.ErrNoRequest, http.StatusNotFound, "no-request", "There is no such request, or you may not see it."},
 	{engine.ErrNoCertificate, http.StatusNotFound, "no-certificate", "There is no certificate with this serial number here."},
+	{engine.ErrNoCampaign, http.StatusNotFound, "no-campaign", "There is no such campaign. GET /api/v1/campaigns lists them."},
 	{engine.ErrNoGrant, http.StatusNotFound, "no-grant", "There is no such grant."},
 	{engine.ErrNoJoin, http.StatusNotFound, "no-join", "No machine of this name waits to become a node. GET /api/v1/nodes lists those that do; a request ends after an hour."},
 	{engine.ErrFingerprint, http.StatusConflict, "fingerprint", "This is not the fingerprint of the key in the records. Read it again on the new machine. If it is what that machine shows, somebody changed the records: do not approve."},

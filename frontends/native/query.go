@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"chancery/engine/filter"
 	"chancery/engine/names"
 )
 
@@ -27,7 +28,7 @@ func readQuery(r *http.Request, known ...string) (*query, error) {
 	if r.URL.RawQuery == "" {
 		return q, nil
 	}
-	if len(r.URL.RawQuery) > 4<<10 {
+	if len(r.URL.RawQuery) > 8<<10 {
 		return nil, badRequest("The query is too long.")
 	}
 	all, err := url.ParseQuery(r.URL.RawQuery)
@@ -42,7 +43,11 @@ func readQuery(r *http.Request, known ...string) (*query, error) {
 		case len(v) != 1:
 			return nil, badRequest(fmt.Sprintf("The parameter %q is given twice.", name))
 		}
-		if err := text(name, v[0], 512); err != nil {
+		most := 512
+		if name == "where" {
+			most = filter.MaxLength
+		}
+		if err := text(name, v[0], most); err != nil {
 			return nil, err
 		}
 		q.values[name] = v[0]
@@ -77,6 +82,14 @@ func (q *query) time(name string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, badRequest(name + " is a time such as 2027-01-31T12:00:00Z, or a day such as 2027-01-31.")
+}
+
+// where reads a filter in the one grammar that there is (package filter).
+func (q *query) where(parse func(string) (*filter.Expr, error)) (*filter.Expr, error) {
+	if q.get("where") == "" {
+		return nil, nil
+	}
+	return parse(q.get("where"))
 }
 
 // oneOf reads a parameter with a fixed set of values.

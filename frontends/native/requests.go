@@ -99,7 +99,7 @@ func viewRequest(r *engine.Request) requestView {
 }
 
 func (f *Frontend) listRequests(w http.ResponseWriter, r *http.Request, _ *caller) error {
-	q, err := readQuery(r, "state", "requester", "basis", "profile", "source", "since", "limit", "after")
+	q, err := readQuery(r, "state", "requester", "basis", "profile", "source", "since", "where", "limit", "after")
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,9 @@ func (f *Frontend) listRequests(w http.ResponseWriter, r *http.Request, _ *calle
 		return err
 	}
 	if filter.Since, err = q.time("since"); err != nil {
+		return err
+	}
+	if filter.Where, err = q.where(engine.ParseRequestFilter); err != nil {
 		return err
 	}
 	if filter.Limit, err = q.limit(); err != nil {
@@ -130,7 +133,8 @@ func (f *Frontend) listRequests(w http.ResponseWriter, r *http.Request, _ *calle
 	return f.ok(w, http.StatusOK, struct {
 		Requests []requestView `json:"requests"`
 		Next     string        `json:"next,omitempty"`
-	}{views, f.cursor("requests", q, next)})
+		Found    string        `json:"found"` // how
+	}{views, f.cursor("requests", q, next), filter.Index(f.d.Now())})
 }
 
 // explained finds the request in the path.
@@ -257,7 +261,7 @@ func readVerdict(w http.ResponseWriter, r *http.Request, body any) (id string, e
 }
 
 func (f *Frontend) listCertificates(w http.ResponseWriter, r *http.Request, _ *caller) error {
-	q, err := readQuery(r, "name", "status", "profile", "expires_before", "limit", "after")
+	q, err := readQuery(r, "name", "status", "profile", "expires_before", "where", "limit", "after")
 	if err != nil {
 		return err
 	}
@@ -269,6 +273,9 @@ func (f *Frontend) listCertificates(w http.ResponseWriter, r *http.Request, _ *c
 		return err
 	}
 	if filter.ExpiresBefore, err = q.time("expires_before"); err != nil {
+		return err
+	}
+	if filter.Where, err = q.where(engine.ParseCertificateFilter); err != nil {
 		return err
 	}
 	if filter.Limit, err = q.limit(); err != nil {
@@ -288,5 +295,6 @@ func (f *Frontend) listCertificates(w http.ResponseWriter, r *http.Request, _ *c
 	return f.ok(w, http.StatusOK, struct {
 		Certificates []certificateView `json:"certificates"`
 		Next         string            `json:"next,omitempty"`
-	}{views, f.cursor("certificates", q, next)})
+		Found        string            `json:"found"` // how
+	}{views, f.cursor("certificates", q, next), filter.Index(f.d.Now())})
 }

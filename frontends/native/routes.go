@@ -31,6 +31,7 @@ var (
 	admins   = []engine.Role{engine.Admin}
 	freezers = []engine.Role{engine.Admin, engine.Operator, engine.Officer}
 	triers   = []engine.Role{engine.Officer, engine.Admin}
+	renewers = []engine.Role{engine.Officer, engine.Admin}
 	replayer = []engine.Role{engine.Admin, engine.Operator}
 )
 
@@ -64,6 +65,11 @@ func (f *Frontend) adminRoutes() []route {
 		{"GET", "/freezes", anyRole, f.listFreezes},
 		{"POST", "/freezes", freezers, f.freeze},
 		{"DELETE", "/freezes/{scope}", freezers, f.thaw},
+		{"GET", "/campaigns", anyRole, f.listCampaigns},
+		{"POST", "/campaigns", renewers, f.createCampaign},
+		{"GET", "/campaigns/{id}", anyRole, f.showCampaign},
+		{"GET", "/campaigns/{id}/members", anyRole, f.members},
+		{"POST", "/campaigns/{id}/end", renewers, f.endCampaign},
 		{"GET", "/status", anyRole, f.status},
 		{"GET", "/audit", anyRole, f.audit},
 		{"GET", "/policy", anyRole, f.policy},

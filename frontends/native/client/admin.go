@@ -76,13 +76,15 @@ type RequestFilter struct {
 	Profile   string
 	Source    string
 	Since     time.Time
+	Where     string // a filter, such as "state = denied and received after -1d"
 	Limit     int
 	After     string // from the page before
 }
 
-// Requests lists requests, and the cursor of the next page, empty at the end.
+// Requests lists requests, and the cursor of the next page, empty at the end. With
+// Where a page may hold less than its limit before the end.
 func (c *Client) Requests(ctx context.Context, f RequestFilter) ([]Request, string, error) {
-	q := values("state", f.State, "requester", f.Requester, "basis", f.Basis, "profile", f.Profile, "source", f.Source, "after", f.After)
+	q := values("state", f.State, "requester", f.Requester, "basis", f.Basis, "profile", f.Profile, "source", f.Source, "where", f.Where, "after", f.After)
 	addTime(q, "since", f.Since)
 	addLimit(q, f.Limit)
 	var page struct {
@@ -176,13 +178,15 @@ type CertificateFilter struct {
 	Status        string
 	Profile       string
 	ExpiresBefore time.Time
+	Where         string // a filter, such as "expires before +30d and not renewed"
 	Limit         int
 	After         string // from the page before
 }
 
-// Certificates lists certificates, and the cursor of the next page.
+// Certificates lists certificates, and the cursor of the next page. With Where a
+// page may hold less than its limit before the end.
 func (c *Client) Certificates(ctx context.Context, f CertificateFilter) ([]Certificate, string, error) {
-	q := values("name", f.Name, "status", f.Status, "profile", f.Profile, "after", f.After)
+	q := values("name", f.Name, "status", f.Status, "profile", f.Profile, "where", f.Where, "after", f.After)
 	addTime(q, "expires_before", f.ExpiresBefore)
 	addLimit(q, f.Limit)
 	var page struct {

@@ -13,5 +13,5 @@ func Commands(env func(string) string) []*cobra.Command {
 		o.flags(c)
 		all = append(all, c)
 	}
-	return append(all, grant(env), caGroup(env), acmeGroup(env))
+	return append(all, grant(env), campaign(env), caGroup(env), acmeGroup(env))
 }

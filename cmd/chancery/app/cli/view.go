@@ -15,14 +15,20 @@ import (
 func view(o *connection) *cobra.Command {
 	var r client.RequestFilter
 	var f client.CertificateFilter
-	var since, expires string
+	var since, expires, where string
 	var certificates bool
 	var limit int
 	c := &cobra.Command{
 		Use: "view [SERIAL|ID]", Short: "List requests or certificates, or show one", Args: atMostOne,
 		Long: `Show one certificate by its serial number, or one request by its id, or list
 them: requests, newest first, or certificates with --certificates, --name,
---status or --expires-before.`,
+--status or --expires-before. --where selects by a filter:
+
+  chancery view --where 'state = denied and received after -1d'
+  chancery view --certificates --where 'expires before +30d and not renewed'
+
+docs/operations.md has the grammar. A mistake in it is answered with the fields
+that there are.`,
 		RunE: func(c *cobra.Command, a []string) error {
 			cl, err := o.client()
 			if err != nil {
@@ -37,6 +43,7 @@ them: requests, newest first, or certificates with --certificates, --name,
 			if f.ExpiresBefore, err = date("expires-before", expires); err != nil {
 				return err
 			}
+			r.Where, f.Where = where, where
 			if certificates || f.Name != "" || f.Status != "" || expires != "" {
 				f.Profile = r.Profile
 				return o.listCertificates(c, cl, f, limit)
@@ -55,6 +62,7 @@ them: requests, newest first, or certificates with --certificates, --name,
 	fl.StringVar(&f.Name, "name", "", "certificates for a name")
 	fl.StringVar(&f.Status, "status", "", "certificates that are good, held or revoked")
 	fl.StringVar(&expires, "expires-before", "", "certificates that end before a date")
+	fl.StringVar(&where, "where", "", "what a filter selects, such as 'name = *.corp.example'")
 	fl.IntVar(&limit, "limit", 50, "show at most so many; 0 is all")
 	return c
 }
