@@ -58,6 +58,12 @@ func (e *Engine) audit(tx store.Tx, a Actor, act, object, detail string) error {
 	return audits.Insert(tx, &AuditEntry{e.newID(), e.now(), a.Person, a.Via, act, object, detail})
 }
 
+// Record audits an act of a person that a frontend carries out, in the
+// transaction that does it.
+func (e *Engine) Record(tx store.Tx, a Actor, act, object, detail string) error {
+	return e.audit(tx, a, act, object, detail)
+}
+
 // Audit lists acts, newest first, and the cursor of the next page.
 func (e *Engine) Audit(ctx context.Context, after string, limit int) ([]*AuditEntry, string, error) {
 	return listNewest(ctx, e, &audits, after, limit, func(*AuditEntry) bool { return true })

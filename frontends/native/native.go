@@ -143,6 +143,9 @@ type Deps struct {
 	// administrator. Nil: this server has none.
 	Try func(ctx context.Context, t Trial) (*Outcome, error)
 
+	// Limits tells who is held back. May be nil.
+	Limits Limits
+
 	// CursorKey keys the cursors of lists. Nodes that share it understand each
 	// other's. Nil: a random one, and cursors end with the process.
 	CursorKey []byte

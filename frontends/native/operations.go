@@ -104,6 +104,7 @@ type statusView struct {
 	Records     *scrub.Report        `json:"records,omitempty"` // what reading everything stored found
 	Quarantine  *quarantineView      `json:"quarantine,omitempty"`
 	Nodes       []nodeView           `json:"nodes"`
+	Limited     *Limited             `json:"limited,omitempty"`
 }
 
 type founderView struct {
@@ -143,6 +144,11 @@ func (f *Frontend) status(w http.ResponseWriter, r *http.Request, _ *caller) err
 			return err
 		}
 		v.Records = &records
+	}
+	if f.d.Limits != nil {
+		if v.Limited, err = f.d.Limits.Limited(ctx); err != nil {
+			return err
+		}
 	}
 	if f.d.Exposure != nil {
 		v.Exposure = f.d.Exposure()

@@ -75,6 +75,7 @@ func (f *Frontend) adminRoutes() []route {
 		{"GET", "/policy", anyRole, f.policy},
 		{"POST", "/policy", admins, f.apply},
 		{"POST", "/acme/try", triers, f.try},
+		{"POST", "/acme/resume", freezers, f.resume},
 		{"POST", "/exits/{name}/replay", replayer, f.replay},
 		{"POST", "/backup", replayer, f.backup},
 		{"POST", "/quarantine/release", admins, f.release},

@@ -52,6 +52,7 @@ var matrix = map[string]string{
 	"POST /policy":                       "admin",
 	"POST /exits/{name}/replay":          "admin operator",
 	"POST /acme/try":                     "officer admin",
+	"POST /acme/resume":                  "officer admin operator",
 	"POST /backup":                       "admin operator",
 	"POST /quarantine/release":           "admin",
 	"GET /nodes":                         "auditor officer admin operator",

@@ -126,6 +126,7 @@ type Status struct {
 	Records     *Records             `json:"records"`  // nil from a server that does not say
 	Quarantine  *Quarantine          `json:"quarantine"`
 	Nodes       []Node               `json:"nodes"`
+	Limited     *Limited             `json:"limited"` // nil from a server that does not say
 }
 
 // A Node is a process that serves the store.

@@ -38,3 +38,18 @@ func Shared(db store.DB) bool {
 	s, ok := db.(interface{ Sole() bool })
 	return !ok || !s.Sole()
 }
+
+// Stats says what was done with a store since it was opened. The connections are
+// those of PostgreSQL, and none on bolt.
+func Stats(db store.DB) (s postgres.Stats, ok bool) {
+	switch db := db.(type) {
+	case interface{ Stats() postgres.Stats }:
+		return db.Stats(), true
+	case interface {
+		Stats() (updates, commits uint64)
+	}:
+		s.Updates, s.Commits = db.Stats()
+		return s, true
+	}
+	return s, false
+}

@@ -163,6 +163,7 @@ func (o *connection) statusText(s *client.Status, grants []client.Grant) string 
 	}
 	b.WriteString(quarantineText(s.Quarantine))
 	b.WriteString(recordsText(s.Records))
+	b.WriteString(limitedText(s.Limited))
 	b.WriteString(or(freezesText(s.Frozen), "Nothing is frozen.\n"))
 	for _, e := range s.Exposure {
 		fmt.Fprintln(&b, plain(e))

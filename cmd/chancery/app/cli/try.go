@@ -10,11 +10,12 @@ import (
 )
 
 func acmeGroup(env func(string) string) *cobra.Command {
-	group := &cobra.Command{Use: "acme", Short: "Find out why a validation fails", Args: KnownCommand, RunE: Help}
+	group := &cobra.Command{Use: "acme", Short: "Find out why a validation fails, and resume who is paused", Args: KnownCommand, RunE: Help}
 	o := &connection{env: env}
-	c := acmeTry(o)
-	o.flags(c)
-	group.AddCommand(c)
+	for _, c := range []*cobra.Command{acmeTry(o), acmeResume(o)} {
+		o.flags(c)
+		group.AddCommand(c)
+	}
 	return group
 }
 

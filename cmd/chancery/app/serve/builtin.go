@@ -51,6 +51,7 @@ func (m *acmeMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 	f, err := acme.New(c, acme.Deps{
 		DB: n.DB, Requests: w.Engine, Certificates: w.Engine, Grants: w.Engine, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
 		NonceKey: w.NonceKey, Nonces: m.nonces, Node: n.Settings.Node, BaseURL: w.HTTPS, Loopback: w.Loopback, OwnNames: w.OwnNames,
+		Limits: w.Limits, Proxies: w.Proxies, Records: w.Engine,
 		Identities: w.Policy.CAAIdentities,
 		Retention:  time.Duration(w.Policy.Retention.Orders),
 		Validation: validation,
@@ -134,7 +135,7 @@ func newNative(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 	f, err := native.New(c, native.Deps{
 		Engine: w.Engine, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
 		ManagementRoots: management, EnrollmentRoots: enrollment, CursorKey: cursors,
-		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes, Backup: w.Backup, Try: try,
+		Apply: w.Apply, Applying: w.Applying, Exposure: w.Exposure, Nodes: w.Nodes, Backup: w.Backup, Try: try, Limits: &limits{n, w.Limits},
 		Records: func(ctx context.Context) (scrub.Report, error) { return scrub.Last(ctx, n.DB) },
 	})
 	if err != nil {

@@ -8,12 +8,14 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
+	"chancery/engine/limit"
 	"chancery/frontends/native"
 	"chancery/store"
 )
@@ -49,6 +51,8 @@ type World struct {
 	Applying sync.Locker // held by whoever compares the version in use and then calls Apply
 	Exposure func() []string
 	Nodes    native.Nodes
+	Limits   *limit.Set     // of all frontends
+	Proxies  []netip.Prefix // whose word on a client's address is taken
 	Backup   func(ctx context.Context, a engine.Actor) (io.ReadCloser, int64, error)
 }
 

@@ -12,7 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"chancery/cmd/chancery/app/backend"
 	"chancery/frontends/access"
+	"chancery/frontends/acme"
 	"chancery/store/scrub"
 )
 
@@ -69,6 +71,9 @@ type collector struct {
 	pending, waiting, parked, freezes, founder, ready figure
 	next, end                                         figure
 	damaged, through                                  figure
+	updates, commits, retries, unknown, exchanges     figure
+	connections, busyConnections, mostConnections     figure
+	limited, paused                                   figure
 }
 
 func newCollector(s *Server) *collector {
@@ -90,6 +95,16 @@ func newCollector(s *Server) *collector {
 	c.next = c.figure(gauge, "chancery_crl_next_update_seconds", "When the current CRL of a CA key ends.", "key")
 	c.damaged = c.figure(gauge, "chancery_store_damaged", "Damaged records that reading everything found last.")
 	c.through = c.figure(gauge, "chancery_store_checked_seconds", "When everything stored was last read to the end; 0: not yet.")
+	c.updates = c.figure(counter, "chancery_store_updates_total", "Transactions that have written something.")
+	c.commits = c.figure(counter, "chancery_store_commits_total", "Commits for them: one each on PostgreSQL, fewer on bolt.")
+	c.retries = c.figure(counter, "chancery_store_retries_total", "Transactions that had to begin again, since another one was in their way or the connection broke.")
+	c.unknown = c.figure(counter, "chancery_store_unknown_total", "Transactions whose outcome could not be learnt.")
+	c.exchanges = c.figure(counter, "chancery_store_exchanges_total", "Times that a transaction waited for the database server.")
+	c.connections = c.figure(gauge, "chancery_store_connections", "Connections to the database server.")
+	c.busyConnections = c.figure(gauge, "chancery_store_connections_busy", "Of these, those in use.")
+	c.mostConnections = c.figure(gauge, "chancery_store_connections_max", "Connections that there may be.")
+	c.limited = c.figure(counter, "chancery_limited_total", "Refusals by limit and endpoint.", "limit", "endpoint")
+	c.paused = c.figure(gauge, "chancery_acme_paused", "Names of ACME accounts that are paused since they cannot be validated.")
 	c.end = c.figure(gauge, "chancery_authority_not_after_seconds", "When the certificate of a CA ends.", "authority", "key")
 	return c
 }
@@ -122,6 +137,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, a := range c.server.access {
 		c.listener(tell, a.Stats())
 	}
+	c.store(tell)
+	for k, n := range c.server.limits.Counts() {
+		tell(c.limited, float64(n), k.Limit, k.Endpoint)
+	}
 	if err := c.authority(ctx, tell); err != nil {
 		c.server.node.Log.ErrorContext(ctx, "metrics", "err", err)
 		out <- prometheus.NewInvalidMetric(c.ready.desc, errUnread)
@@ -152,6 +171,27 @@ func (c *collector) listener(tell teller, s access.Stats) {
 	tell(c.busy, s.Busy.Seconds(), s.Listener)
 }
 
+// store is what was done with the database. Bolt has neither retries nor
+// connections: an alarm on them is for PostgreSQL.
+func (c *collector) store(tell teller) {
+	db := c.server.node.DB
+	s, ok := backend.Stats(db)
+	if !ok {
+		return
+	}
+	tell(c.updates, float64(s.Updates))
+	tell(c.commits, float64(s.Commits))
+	if !backend.Shared(db) {
+		return
+	}
+	tell(c.retries, float64(s.Retries))
+	tell(c.unknown, float64(s.Unknown))
+	tell(c.exchanges, float64(s.Exchanges))
+	tell(c.connections, float64(s.Conns))
+	tell(c.busyConnections, float64(s.Busy))
+	tell(c.mostConnections, float64(s.Most))
+}
+
 // authority is the state of the CA.
 func (c *collector) authority(ctx context.Context, tell teller) error {
 	h, err := c.server.node.Engine.Health(ctx)
@@ -178,6 +218,11 @@ func (c *collector) authority(ctx context.Context, tell teller) error {
 		return err
 	}
 	tell(c.damaged, float64(r.Found))
+	pauses, err := acme.Pauses(ctx, c.server.node.DB)
+	if err != nil {
+		return err
+	}
+	tell(c.paused, float64(len(pauses)))
 	if r.Ended.IsZero() {
 		r.Ended = time.Unix(0, 0)
 	}

@@ -18,6 +18,7 @@ import (
 	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
+	"chancery/engine/limit"
 	"chancery/frontends/access"
 	"chancery/frontends/status"
 )
@@ -32,6 +33,7 @@ type Server struct {
 	tls       *ownTLS
 	access    []*access.Access
 	member    *member
+	limits    *limit.Set
 
 	mu       sync.Mutex // of changes: one policy at a time
 	applying sync.Mutex // of administrators' changes, from looking at the version in use on
@@ -93,7 +95,7 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 		return nil, err
 	}
 	own := ownNames(n, l.https, l.admin)
-	s := &Server{node: n, frontends: frontends, tls: &ownTLS{node: n, names: certifiable(n, own)}}
+	s := &Server{node: n, frontends: frontends, limits: new(limit.Set), tls: &ownTLS{node: n, names: certifiable(n, own)}}
 	s.member = &member{s: s, started: n.Now().UTC()}
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	if s.metrics, err = newMetrics(s); err != nil {
@@ -106,6 +108,14 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	s.world = World{
 		Node: n, HTTPS: n.HTTPS, Loopback: l.loopback(), NonceKey: nonce,
 		Apply: s.Apply, Applying: &s.applying, Exposure: s.exposure, Nodes: s.member, Backup: (&keeper{node: n}).make,
+		Limits: s.limits,
+	}
+	for _, text := range n.Settings.Proxies {
+		p, err := config.ParseNetwork(text)
+		if err != nil {
+			return nil, err
+		}
+		s.world.Proxies = append(s.world.Proxies, p)
 	}
 	for _, name := range own {
 		s.world.OwnNames = append(s.world.OwnNames, name.Value)
