@@ -32,7 +32,7 @@ func cmdHTTP(args []string) error {
 	var hdr headers
 	fs := flag.NewFlagSet("http", flag.ExitOnError)
 	o.register(fs)
-	u := fs.String("url", "", "URL")
+	u := fs.String("url", "", "URL, or several with commas between, to which operations go in turn: nodes that share records")
 	body := fs.String("body", "", "file with the body template (none: empty body)")
 	method := fs.String("method", "", "HTTP method (default POST with a body, else GET)")
 	ctype := fs.String("type", "application/json", "Content-Type")
@@ -96,16 +96,17 @@ func cmdHTTP(args []string) error {
 		return strings.NewReplacer(kv...)
 	}
 	fixed := *raw || !strings.Contains(all, "{{")
-	preps := make([]prepared, 1)
+	urls := strings.Split(*u, ",")
+	preps := make([]prepared, len(urls))
 	if !fixed {
 		preps = make([]prepared, total)
 	}
 	_ = parallel(len(preps), func(i int) error {
-		p := prepared{url: *u, body: tmpl}
+		p := prepared{url: urls[i%len(urls)], body: tmpl}
 		rep := strings.NewReplacer()
 		if !fixed {
 			rep = expand(i)
-			p.url, p.body = rep.Replace(*u), []byte(rep.Replace(string(tmpl)))
+			p.url, p.body = rep.Replace(p.url), []byte(rep.Replace(string(tmpl)))
 		}
 		for _, h := range hdr {
 			k, v, _ := strings.Cut(h, ":")

@@ -1,6 +1,7 @@
 package pgtest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -83,5 +84,49 @@ func TestDatabases(t *testing.T) {
 	a, b := DSN(t), DSN(t)
 	if a == b {
 		t.Errorf("two tests have %s", a)
+	}
+}
+
+// TestProgram checks what a program does that is no test: it starts a cluster,
+// finds its process, counts transactions, and leaves nothing behind.
+func TestProgram(t *testing.T) {
+	c, err := New("shared_buffers=32MB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	name, err := c.Create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other, err := c.Create(); err != nil || other == name {
+		t.Errorf("a second database: %q, %v", other, err)
+	}
+	before, undone, err := c.Transactions(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Exec(name, "create table t as select 1 as n"), c.Exec(name, "begin; select n from t; rollback")); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; { // a session that ends has said what it did
+		after, undoneAfter, err := c.Transactions(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if after > before && undoneAfter > undone {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d committed and %d rolled back before, %d and %d after", before, undone, after, undoneAfter)
+		}
+	}
+	pid := c.PID()
+	if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err != nil || strings.TrimSpace(string(text)) != "postgres" {
+		t.Errorf("process %d is %q, %v", pid, text, err)
+	}
+	c.Close()
+	if _, err := os.Stat(c.dir); !os.IsNotExist(err) || c.PID() != 0 {
+		t.Errorf("after Close: %v, process %d", err, c.PID())
 	}
 }
