@@ -31,7 +31,7 @@ const (
 
 func ownProfiles() map[string]Profile {
 	return map[string]Profile{
-		ProfileRA: raProfile(),
+		ProfileRA:   raProfile(),
 		ProfileOCSP: responderProfile(),
 		ProfileTLS: {
 			Authority: "main", Frontends: []Source{Self}, Validity: Duration(30 * 24 * time.Hour),
