@@ -263,6 +263,25 @@ func TestCheckOfAJoinedNode(t *testing.T) {
 	}
 }
 
+// A password on a command line is seen by every user of the machine.
+func TestRestoreTakesNoPasswordFromTheCommandLine(t *testing.T) {
+	p := newPlace(t)
+	t.Setenv("OTHER_DSN", "")
+	for dsn, want := range map[string]string{
+		"postgres://u:hunter2@db.test/c":           "holds a password",
+		"host=db.test user=u password='hunter2'":   "holds a password",
+		"env:OTHER_DSN":                            "OTHER_DSN is empty",
+		"file:" + filepath.Join(t.TempDir(), "no"): "no such file",
+	} {
+		for _, args := range [][]string{{"restore", p.conf}, {"restore", "add"}} {
+			out, errs, code := p.run(append(args, "--data", string(p.dir), "--dsn", dsn)...)
+			if code != 2 || !strings.Contains(errs, want) || strings.Contains(out+errs, "hunter2") {
+				t.Errorf("%v %s: exit %d\n%s%s", args, dsn, code, out, errs)
+			}
+		}
+	}
+}
+
 func TestJoinSaysWhatIsMissing(t *testing.T) {
 	t.Setenv("CHANCERY_STORE_DSN", "")
 	p := newPlace(t)

@@ -16,6 +16,7 @@ import (
 
 	"chancery/cmd/chancery/app/backup"
 	"chancery/cmd/chancery/app/cli"
+	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/store/archive"
@@ -25,7 +26,7 @@ import (
 func (a *app) backup() *cobra.Command {
 	c := cli.Backup(os.Getenv, cli.Backuper{
 		Offline: func(ctx context.Context, data, file string, w io.Writer) error {
-			return backup.Offline(ctx, a.place(data, file, "", io.Discard, os.Stderr), a.Version, w)
+			return backup.Offline(ctx, a.place(data, file, io.Discard, os.Stderr), a.Version, w)
 		},
 		Save: func(path string, write func(io.Writer) error) (string, error) {
 			s, err := backup.Save(path, write)
@@ -112,7 +113,11 @@ until an administrator says: chancery restore release`,
 		RunE: func(c *cobra.Command, given []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return backup.Restore(ctx, given[0], a.place(dir, file, dsn, c.OutOrStdout(), c.ErrOrStderr()), ev)
+			p, err := a.restored(dir, file, dsn, c.OutOrStdout(), c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return backup.Restore(ctx, given[0], p, ev)
 		},
 	}
 	a.restoreFlags(c, &dir, &file, &dsn, &ev)
@@ -130,7 +135,11 @@ the server before, where records are in a file.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return backup.Add(ctx, a.place(dir, file, dsn, c.OutOrStdout(), c.ErrOrStderr()), ev)
+			p, err := a.restored(dir, file, dsn, c.OutOrStdout(), c.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			return backup.Add(ctx, p, ev)
 		},
 	}
 	a.restoreFlags(c, &dir, &file, &dsn, &ev)
@@ -140,16 +149,28 @@ the server before, where records are in a file.`,
 func (a *app) restoreFlags(c *cobra.Command, dir, file, dsn *string, ev *backup.Evidence) {
 	places(c, dir, file)
 	f := c.Flags()
-	f.StringVar(dsn, "dsn", "", "PostgreSQL database to restore into, whatever the settings say")
+	f.StringVar(dsn, "dsn", "", "PostgreSQL database to restore into, whatever the settings say: file:FILE or env:VARIABLE that holds its DSN, or a DSN without a password")
 	f.StringArrayVar(&ev.CRLs, "crl", nil, "file or URL of the last published CRL of a CA key; may be given many times")
 	f.StringArrayVar(&ev.NoCRL, "no-published-crl", nil, "KEYID=WHY: there is no published CRL of this CA key; say why")
 	f.StringArrayVar(&ev.Journals, "journal", nil, "journal of a file exit, a folder or a file; may be given many times")
 }
 
+// restored is place with the database that a flag names.
+func (a *app) restored(dir, file, dsn string, w, stderr io.Writer) (p backup.Place, err error) {
+	p = a.place(dir, file, w, stderr)
+	if dsn == "" {
+		return p, nil
+	}
+	if p.DSN, err = config.GivenDSN(dsn, p.Env); err != nil {
+		err = &cli.ExitError{Code: 2, Message: "chancery: --dsn: " + err.Error()}
+	}
+	return p, err
+}
+
 // place is where records are restored to, or read from. The report goes to w.
-func (a *app) place(dir, file, dsn string, w, stderr io.Writer) backup.Place {
+func (a *app) place(dir, file string, w, stderr io.Writer) backup.Place {
 	return backup.Place{
-		Dir: datadir.Dir(dir), File: file, DSN: dsn, Schemas: node.Schemas(a.tables()), Now: time.Now, Rand: rand.Reader,
+		Dir: datadir.Dir(dir), File: file, Schemas: node.Schemas(a.tables()), Now: time.Now, Rand: rand.Reader,
 		Log: slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: slog.LevelError})), Env: os.Getenv,
 		Say: func(format string, args ...any) { io.WriteString(w, cli.Plain(fmt.Sprintf(format, args...))+"\n") },
 	}

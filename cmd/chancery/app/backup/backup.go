@@ -81,10 +81,7 @@ func Offline(ctx context.Context, p Place, version string, w io.Writer) (err err
 	} else if id == "" {
 		return fmt.Errorf("there is no CA in %s yet", string(p.Dir))
 	}
-	s := Source{Dir: p.Dir, File: p.File, Settings: n, Seal: seal, DB: db, Schemas: p.Schemas, Version: version, Now: p.Now, Rand: p.Rand}
-	if s.File == "" {
-		s.File = p.Dir.Settings()
-	}
+	s := Source{Dir: p.Dir, File: p.settingsFile(), Settings: n, Seal: seal, DB: db, Schemas: p.Schemas, Version: version, Now: p.Now, Rand: p.Rand}
 	sum := newCounter(w)
 	if err := Write(ctx, s, sum); err != nil {
 		return err

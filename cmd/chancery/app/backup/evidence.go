@@ -39,6 +39,9 @@ func (p Place) prove(ctx context.Context, e *engine.Engine, ev Evidence) error {
 		}
 	}
 	q, err := e.Quarantine(ctx)
+	if err == nil && q == nil { // released in this moment, through a server on the same database
+		err = engine.ErrNoQuarantine
+	}
 	if err != nil {
 		return err
 	}

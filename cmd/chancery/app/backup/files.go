@@ -75,9 +75,6 @@ func (p Place) keepFile(name string, content []byte) error {
 	return datadir.Write(path, content, mode)
 }
 
-// dsnFile is where a DSN that was given to restore is kept.
-const dsnFile = "store.dsn"
-
 // settingsFor are the settings of the backup, for where its records go now: which
 // database, only who restores can say. Nil: they are elsewhere.
 func (p Place) settingsFor(doc []byte) ([]byte, error) {
@@ -90,8 +87,8 @@ func (p Place) settingsFor(doc []byte) ([]byte, error) {
 	}
 	switch {
 	case p.DSN != "":
-		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSNFile: dsnFile}
-		if err := datadir.Write(p.Dir.Path(dsnFile), []byte(p.DSN+"\n"), 0o600); err != nil {
+		p.overrule(&n, config.Postgres{DSNFile: config.DSNFile})
+		if err := datadir.Write(p.Dir.Path(config.DSNFile), []byte(string(p.DSN)+"\n"), 0o600); err != nil {
 			return nil, err
 		}
 		return config.WriteNode(n)

@@ -24,8 +24,8 @@ import (
 // A Place is where records are restored to.
 type Place struct {
 	Dir     datadir.Dir
-	File    string // the settings, instead of the one in Dir
-	DSN     string // of a PostgreSQL database, whatever the settings say; may be empty
+	File    string        // the settings, instead of the one in Dir
+	DSN     config.Secret // of a PostgreSQL database, whatever the settings say; may be empty
 	Schemas []store.Schema
 	Now     func() time.Time
 	Rand    io.Reader
@@ -87,6 +87,9 @@ func Restore(ctx context.Context, path string, p Place, ev Evidence) (err error)
 		return err
 	}
 	p.Say("restored: %d certificates, %d requests, as they were at %s", s.Sums["certificates"].Documents, s.Sums["requests"].Documents, s.Made.Format(time.RFC3339))
+	if err := p.pointed(); err != nil {
+		return err
+	}
 	return p.prove(ctx, e, ev)
 }
 
@@ -142,17 +145,50 @@ func (p Place) seal(s *archive.Summary) (*datadir.Seal, error) {
 	return seal, nil
 }
 
+func (p Place) settingsFile() string {
+	if p.File != "" {
+		return p.File
+	}
+	return p.Dir.Settings()
+}
+
 // settings are those of the node.
 func (p Place) settings() (config.Node, error) {
-	file, must := p.File, true
-	if file == "" {
-		file, must = p.Dir.Settings(), false
-	}
-	n, err := config.LoadNode(file, must)
+	n, err := config.LoadNode(p.settingsFile(), p.File != "")
 	if p.DSN != "" {
-		n.Store.Bolt, n.Store.Postgres = nil, &config.Postgres{DSN: config.Secret(p.DSN)}
+		p.overrule(&n, config.Postgres{DSN: p.DSN})
 	}
 	return n, err
+}
+
+// overrule has the settings name the database that was given. What they accept of
+// one stays.
+func (p Place) overrule(n *config.Node, pg config.Postgres) {
+	if n.Store.Postgres != nil {
+		pg.Durability = n.Store.Postgres.Durability
+	}
+	n.Store.Bolt, n.Store.Postgres = nil, &pg
+}
+
+// pointed says so when the server would look for its records elsewhere than where
+// they were restored to.
+func (p Place) pointed() error {
+	if p.DSN == "" {
+		return nil
+	}
+	dsn := p.DSN
+	p.DSN = ""
+	n, err := p.settings()
+	if err != nil {
+		return err
+	}
+	if n.Store.Postgres != nil {
+		if have, err := n.PostgresDSN(string(p.Dir), p.Env); err == nil && have == dsn {
+			return nil
+		}
+	}
+	p.Say("settings: %s names another place for the records than --dsn: change store there before a server starts", p.settingsFile())
+	return nil
 }
 
 // open opens the store that the settings or the DSN name.

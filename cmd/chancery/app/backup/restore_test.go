@@ -20,6 +20,7 @@ import (
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
 	"chancery/store/archive"
+	"chancery/store/postgres"
 )
 
 func entriesOf(der []byte) (int, error) {
@@ -258,8 +259,22 @@ func TestSettingsOfARestore(t *testing.T) {
 	n, err := config.LoadNode(h.Dir.Settings(), true)
 	h.must(err)
 	dsn, err := n.PostgresDSN(string(h.Dir), h.Env)
-	if err != nil || string(dsn) != p.DSN || n.Node != "n7" || strings.Contains(string(doc), "hunter2") {
+	if err != nil || dsn != p.DSN || n.Node != "n7" || strings.Contains(string(doc), "hunter2") {
 		t.Errorf("%s %v\n%s", dsn, err, doc)
+	}
+	h.said.Reset()
+	h.must(p.pointed())
+	if h.said.Len() > 0 {
+		t.Errorf("the settings name this database: %s", h.said.String())
+	}
+	// Settings that are there stay; who restores is told that they name another.
+	h.write(h.Dir.Settings(), "store: {postgres: {dsn: 'postgres://db/other', durability: '"+postgres.UnsafeWords+"'}}\n")
+	h.must(p.pointed())
+	if !strings.Contains(h.said.String(), h.Dir.Settings()) {
+		t.Errorf("another database: %q", h.said.String())
+	}
+	if n, err := p.settings(); err != nil || n.Store.Postgres.DSN != p.DSN || !n.Store.Postgres.Unsafe() {
+		t.Errorf("what was accepted of the database is lost: %+v, %v", n.Store.Postgres, err)
 	}
 }
 

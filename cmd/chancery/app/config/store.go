@@ -84,6 +84,41 @@ func (s Secret) HasPassword() bool {
 	return passwords.MatchString(string(s))
 }
 
+// GivenDSN reads what a command line says of a database: env:VARIABLE or file:FILE
+// that holds the DSN, or the DSN itself without a password.
+func GivenDSN(text string, env func(string) string) (Secret, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	switch kind {
+	case "env":
+		if dsn := strings.TrimSpace(env(rest)); dsn != "" {
+			return Secret(dsn), nil
+		}
+		return "", fmt.Errorf("the environment variable %s is empty", rest)
+	case "file":
+		return dsnIn(rest)
+	}
+	if Secret(text).HasPassword() {
+		return "", errors.New("it holds a password, which every user of this machine can see, or cannot be read: put the DSN into a file or the environment, and give file:FILE or env:VARIABLE")
+	}
+	return Secret(text), nil
+}
+
+// dsnIn reads a file that holds a DSN.
+func dsnIn(path string) (Secret, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	dsn := strings.TrimSpace(string(text))
+	switch {
+	case len(text) > maxDSN:
+		return "", fmt.Errorf("%s is longer than %d bytes: is this the right file?", path, maxDSN)
+	case dsn == "":
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return Secret(dsn), nil
+}
+
 // GoString is String, for %#v.
 func (s Secret) GoString() string { return s.String() }
 
@@ -148,15 +183,9 @@ func (n *Node) PostgresDSN(dir string, env func(string) string) (Secret, error) 
 	dsn := p.DSN
 	switch {
 	case p.DSNFile != "":
-		text, err := os.ReadFile(under(dir, p.DSNFile))
-		if err != nil {
+		var err error
+		if dsn, err = dsnIn(under(dir, p.DSNFile)); err != nil {
 			return "", fmt.Errorf("store.postgres.dsn_file: %w", err)
-		}
-		if len(text) > maxDSN {
-			return "", fmt.Errorf("store.postgres.dsn_file: %s is longer than %d bytes: is this the right file?", under(dir, p.DSNFile), maxDSN)
-		}
-		if dsn = Secret(strings.TrimSpace(string(text))); dsn == "" {
-			return "", fmt.Errorf("store.postgres.dsn_file: %s is empty", under(dir, p.DSNFile))
 		}
 	case dsn == "":
 		if dsn = Secret(env(DSNVariable)); dsn == "" {

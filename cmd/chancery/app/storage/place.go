@@ -2,9 +2,9 @@ package storage
 
 import (
 	"context"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"chancery/cmd/chancery/app/backend"
@@ -16,6 +16,8 @@ import (
 type place struct {
 	path string        // of the file
 	dsn  config.Secret // of the database; empty: a file
+
+	durability string // what the settings accept of the database
 }
 
 // String is the place as people are shown it.
@@ -29,9 +31,6 @@ func (p place) String() string {
 const placeHelp = `bolt:FILE, or a PostgreSQL database: postgres://HOST/NAME without a password,
 env:VARIABLE or file:FILE that holds the DSN`
 
-// maxDSN is more than anybody writes.
-const maxDSN = 16 << 10
-
 // parsePlace reads --from and --to.
 func parsePlace(flag, text string, env func(string) string) (place, error) {
 	kind, rest, _ := strings.Cut(text, ":")
@@ -41,30 +40,12 @@ func parsePlace(flag, text string, env func(string) string) (place, error) {
 			return place{}, usage("--%s %s is a folder; name the file in it, such as bolt:%s", flag, text, filepath.Join(rest, "chancery.db"))
 		}
 		return place{path: rest}, nil
-	case kind == "env" && rest != "":
-		if dsn := strings.TrimSpace(env(rest)); dsn != "" {
-			return place{dsn: config.Secret(dsn)}, nil
-		}
-		return place{}, usage("--%s: the environment variable %s is empty", flag, rest)
-	case kind == "file" && rest != "":
-		doc, err := os.ReadFile(rest)
+	case rest != "" && slices.Contains([]string{"env", "file", "postgres", "postgresql"}, kind):
+		dsn, err := config.GivenDSN(text, env)
 		if err != nil {
-			return place{}, err
+			return place{}, usage("--%s: %v", flag, err)
 		}
-		dsn := strings.TrimSpace(string(doc))
-		if dsn == "" || len(doc) > maxDSN {
-			return place{}, usage("--%s: %s does not hold a DSN", flag, rest)
-		}
-		return place{dsn: config.Secret(dsn)}, nil
-	case kind == "postgres" || kind == "postgresql":
-		u, err := url.Parse(text)
-		if err != nil {
-			return place{}, usage("--%s is not a DSN that can be read", flag)
-		}
-		if _, has := u.User.Password(); has || u.Query().Has("password") {
-			return place{}, usage("--%s holds a password, which every user of this machine can see: put the DSN into a file or the environment, and give file:FILE or env:VARIABLE", flag)
-		}
-		return place{dsn: config.Secret(text)}, nil
+		return place{dsn: dsn}, nil
 	}
 	return place{}, usage("--%s is %s", flag, placeHelp)
 }
@@ -79,7 +60,7 @@ func (p place) open(ctx context.Context, n *node) (store.DB, error) {
 		}
 		s.Store.Bolt = &config.Bolt{Path: path}
 	} else {
-		s.Store.Postgres = &config.Postgres{DSN: p.dsn}
+		s.Store.Postgres = &config.Postgres{DSN: p.dsn, Durability: p.durability}
 	}
 	var db store.DB
 	err := store.Guard(func() (err error) {

@@ -62,7 +62,7 @@ func (n *node) own() (place, error) {
 		return place{path: s.BoltPath(n.dir)}, nil
 	}
 	dsn, err := s.PostgresDSN(n.dir, n.Env)
-	return place{dsn: dsn}, err
+	return place{dsn: dsn, durability: s.Store.Postgres.Durability}, err
 }
 
 // there refuses a file that does not exist, which opening would make.

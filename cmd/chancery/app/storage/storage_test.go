@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"chancery/cmd/chancery/app/cli"
+	"chancery/store/postgres"
 )
 
 func TestPlaces(t *testing.T) {
@@ -54,6 +55,18 @@ func TestPlaces(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
 		}
+	}
+}
+
+// What the settings accept of a database, checks and copies accept too.
+func TestOwnPlaceIsTheSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "chancery.yaml")
+	if err := os.WriteFile(file, []byte("store: {postgres: {dsn: 'postgres://db/x', durability: '"+postgres.UnsafeWords+"'}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{file: file}
+	if p, err := n.own(); err != nil || p.dsn != "postgres://db/x" || p.durability != postgres.UnsafeWords {
+		t.Errorf("%+v, %v", p, err)
 	}
 }
 
