@@ -16,6 +16,7 @@ import (
 	"chancery/engine"
 	"chancery/frontends/access"
 	"chancery/frontends/acme"
+	"chancery/frontends/est"
 	"chancery/frontends/native"
 	"chancery/store/scrub"
 )
@@ -24,6 +25,7 @@ import (
 func Builtin() []Frontend {
 	return []Frontend{
 		{Source: engine.ACME, Endpoint: acme.Endpoint{}, Tables: acme.Schemas(), New: new(acmeMount).mount},
+		{Source: engine.EST, Endpoint: est.Endpoint{}, New: newEST},
 		{Source: engine.Native, Endpoint: native.Config{}, New: newNative},
 	}
 }
