@@ -22,6 +22,7 @@ const (
 	leastCheck   = time.Minute
 	mostCheck    = 24 * time.Hour
 	defaultCheck = 6 * time.Hour
+	leastWindow  = 2 * time.Second
 )
 
 func (r *RenewalRules) check(validity Duration) error {
@@ -84,11 +85,11 @@ func (r *RenewalRules) suggest(c *Certificate) Renewal {
 }
 
 // window is a Renewal in whole seconds. RFC 9773, Section 4.2: the end is never
-// the start.
+// the start; and acmez takes nothing from a window of one second.
 func window(start time.Time, long, check time.Duration) Renewal {
 	r := Renewal{Start: start.UTC().Truncate(time.Second), End: start.UTC().Add(long).Truncate(time.Second), Check: check}
-	if !r.End.After(r.Start) {
-		r.End = r.Start.Add(time.Second)
+	if r.End.Sub(r.Start) < leastWindow {
+		r.End = r.Start.Add(leastWindow)
 	}
 	return r
 }
