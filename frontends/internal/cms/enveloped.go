@@ -160,6 +160,12 @@ func (e *Enveloped) Decrypt(random io.Reader, pairs ...Pair) ([]byte, error) {
 	return unpad(out, block.BlockSize())
 }
 
+// For is the pair that Decrypt would use, or nil if the content is for none.
+func (e *Enveloped) For(pairs ...Pair) *Pair {
+	_, p := e.find(pairs)
+	return p
+}
+
 func (e *Enveloped) find(pairs []Pair) (*recipient, *Pair) {
 	for i := range pairs {
 		var found *recipient
