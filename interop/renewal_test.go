@@ -91,6 +91,9 @@ func TestRenewalCampaign(t *testing.T) {
 			t.Errorf("chancery %s:\n%s", strings.Join(args, " "), out)
 		}
 	}
+	if _, errs, _ := c.tryCLI("view", "--certificates", "--where", "name = two.renew.test"); !strings.Contains(errs, "found by the index of the name two.renew.test") {
+		t.Errorf("view does not say how: %s", errs)
+	}
 	c.cli("campaign", "end", k.ID)
 	if again, err := r.GetRenewalInfo(ctx, two); err != nil || again.ExplanationURL != "" {
 		t.Errorf("ended: %+v %v", again, err)

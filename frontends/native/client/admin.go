@@ -76,7 +76,8 @@ type RequestFilter struct {
 	Profile   string
 	Source    string
 	Since     time.Time
-	Where     string // a filter, such as "state = denied and received after -1d"
+	Where     string           // a filter, such as "state = denied and received after -1d"
+	Found     func(how string) // is told by which index, or that all were looked at; may be nil
 	Limit     int
 	After     string // from the page before
 }
@@ -90,8 +91,12 @@ func (c *Client) Requests(ctx context.Context, f RequestFilter) ([]Request, stri
 	var page struct {
 		Requests []Request `json:"requests"`
 		Next     string    `json:"next"`
+		Found    string    `json:"found"`
 	}
 	_, err := c.do(ctx, call{method: "GET", path: "/requests", query: q, admin: true}, &page)
+	if err == nil && f.Found != nil {
+		f.Found(page.Found)
+	}
 	return page.Requests, page.Next, err
 }
 
@@ -178,7 +183,8 @@ type CertificateFilter struct {
 	Status        string
 	Profile       string
 	ExpiresBefore time.Time
-	Where         string // a filter, such as "expires before +30d and not renewed"
+	Where         string           // a filter, such as "expires before +30d and not renewed"
+	Found         func(how string) // is told by which index, or that all were looked at; may be nil
 	Limit         int
 	After         string // from the page before
 }
@@ -192,8 +198,12 @@ func (c *Client) Certificates(ctx context.Context, f CertificateFilter) ([]Certi
 	var page struct {
 		Certificates []Certificate `json:"certificates"`
 		Next         string        `json:"next"`
+		Found        string        `json:"found"`
 	}
 	_, err := c.do(ctx, call{method: "GET", path: "/certificates", query: q, admin: true}, &page)
+	if err == nil && f.Found != nil {
+		f.Found(page.Found)
+	}
 	return page.Certificates, page.Next, err
 }
 

@@ -81,6 +81,7 @@ func date(flag, s string) (time.Time, error) {
 }
 
 func (o *connection) listRequests(c *cobra.Command, cl *client.Client, f client.RequestFilter, limit int) error {
+	f.Found = o.found(c, f.Where)
 	all, err := every(limit, func(after string, n int) ([]client.Request, string, error) {
 		f.After, f.Limit = after, n
 		return cl.Requests(c.Context(), f)
@@ -96,6 +97,7 @@ func (o *connection) listRequests(c *cobra.Command, cl *client.Client, f client.
 }
 
 func (o *connection) listCertificates(c *cobra.Command, cl *client.Client, f client.CertificateFilter, limit int) error {
+	f.Found = o.found(c, f.Where)
 	all, err := every(limit, func(after string, n int) ([]client.Certificate, string, error) {
 		f.After, f.Limit = after, n
 		return cl.Certificates(c.Context(), f)
@@ -108,6 +110,17 @@ func (o *connection) listCertificates(c *cobra.Command, cl *client.Client, f cli
 		rows = append(rows, []string{r.Serial, r.Status, when(r.NotAfter), r.Profile, r.Requester, names(r.Names)})
 	}
 	return o.show(c.OutOrStdout(), all, table(rows))
+}
+
+// found says once, beside what is listed, how a filter was answered.
+func (o *connection) found(c *cobra.Command, where string) func(string) {
+	said := where == "" || o.json
+	return func(how string) {
+		if !said {
+			said = true
+			fmt.Fprintf(c.ErrOrStderr(), "found %s\n", plain(how))
+		}
+	}
 }
 
 // one shows a certificate, or a request when that is what the word names: an id
