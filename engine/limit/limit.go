@@ -142,6 +142,13 @@ func (s *Set) refuse(r *Refusal) {
 	s.refused[r.Key] = &kept
 }
 
+// Forget has somebody shown no more as held back.
+func (s *Set) Forget(k Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.refused, k)
+}
+
 // forget drops the refusal that ends first.
 func (s *Set) forget() {
 	var first Key

@@ -171,6 +171,11 @@ func TestRefused(t *testing.T) {
 	if all := s.Refused(start.Add(time.Minute)); len(all) != 1 || all[0].Wait != 59*time.Minute {
 		t.Errorf("%+v", all)
 	}
+	s.Take(start, a)
+	s.Forget(a.Key)
+	if all := s.Refused(start); len(all) != 1 || s.Take(start, a) == nil {
+		t.Errorf("%+v", all)
+	}
 	if all := s.Refused(start.Add(time.Hour)); len(all) != 0 {
 		t.Errorf("%+v", all)
 	}

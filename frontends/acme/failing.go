@@ -33,6 +33,11 @@ var failings = store.Table[failing]{
 
 func failingKey(account, name string) string { return account + "/" + provedValue(account, name) }
 
+// failingLimit is what the bucket in the row is called.
+func failingLimit(row *failing) limit.Key {
+	return limit.Key{Limit: failuresPerName, Endpoint: limitEndpoint(row.Endpoint), Of: row.Account + " " + fromStored(row.Name).Value}
+}
+
 // pausedWait is what a client is told to wait that somebody must resume.
 const pausedWait = 24 * time.Hour
 
@@ -60,7 +65,7 @@ func (c *call) failures(tx store.Tx, ns []string) (worst *limit.Refusal, paused 
 			return nil, row, nil
 		}
 		if worst == nil || wait > worst.Wait {
-			worst = &limit.Refusal{Key: c.ep.limitKey(failuresPerName, c.account.ID+" "+fromStored(n).Value), Rate: rate, Until: c.now.Add(wait), Wait: wait}
+			worst = &limit.Refusal{Key: failingLimit(row), Rate: rate, Until: c.now.Add(wait), Wait: wait}
 		}
 	}
 	return worst, nil, nil
@@ -83,7 +88,8 @@ func lastProved(tx store.Tx, account, name string) (last int64, err error) {
 func (c *call) paused(row *failing) error {
 	name := fromStored(row.Name).Value
 	c.note("limit", pauseAfter)
-	c.f.limits.Refuse(&limit.Refusal{Key: c.ep.limitKey(pauseAfter, row.Account+" "+name), Until: c.now.Add(pausedWait), Wait: pausedWait})
+	// It is counted; Pauses lists it, for as long as it is so.
+	c.f.limits.Refuse(&limit.Refusal{Key: c.ep.limitKey(pauseAfter, row.Account), Until: c.now})
 	p := refuse(http.StatusTooManyRequests, rateLimited,
 		"validation of %s has failed %d times in a row, the last time at %s, so orders of this account for it are paused (limit %s). Mend what fails; then ask this CA's administrator to run: chancery acme resume %s",
 		name, row.Times, clock(row.Last), pauseAfter, row.Account)
@@ -204,9 +210,9 @@ var (
 )
 
 // Resume forgets the failures of an account, or of a name for all accounts, so
-// that they may order again. It returns how many of them there were. What also
-// writes goes into the same commit.
-func Resume(ctx context.Context, db store.DB, what string, also func(store.Tx) error) (n int, err error) {
+// that they may order again, and shows them no more as held back. It returns how
+// many of them there were. What also writes goes into the same commit.
+func Resume(ctx context.Context, db store.DB, held *limit.Set, what string, also func(store.Tx) error) (n int, err error) {
 	account, name, err := resumable(what)
 	if err != nil {
 		return 0, err
@@ -232,6 +238,9 @@ func Resume(ctx context.Context, db store.DB, what string, also func(store.Tx) e
 	}
 	if len(found) == 0 {
 		return 0, ErrNotFailing
+	}
+	for _, row := range found {
+		held.Forget(failingLimit(row))
 	}
 	return len(found), db.Update(ctx, func(tx store.Tx) error {
 		for _, row := range found {

@@ -119,8 +119,10 @@ func (p *endpoint) at() string {
 
 // limitKey names a bucket of the endpoint.
 func (p *endpoint) limitKey(name, of string) limit.Key {
-	return limit.Key{Limit: name, Endpoint: string(engine.ACME) + "/" + p.name, Of: of}
+	return limit.Key{Limit: name, Endpoint: limitEndpoint(p.name), Of: of}
 }
+
+func limitEndpoint(name string) string { return string(engine.ACME) + "/" + name }
 
 func (p *endpoint) ask(name, of string, r limit.Rate) limit.Ask {
 	return limit.Ask{Key: p.limitKey(name, of), Rate: r}

@@ -190,6 +190,9 @@ func TestACME_XJ031_FailedValidationLoop(t *testing.T) {
 	w.refused("after a restart", c.post(w.url("new-order"), anOrder), failuresPerName, 30*time.Minute-failWait-failTime)
 	c.order("other.example.org")
 	other.order(host)
+	if all := w.f.limits.Refused(w.now()); len(all) != 1 || all[0].Key.Limit != failuresPerName || all[0].Key.Of != idOf(c.kid)+" "+host {
+		t.Errorf("%+v", all)
+	}
 	w.advance(time.Hour)
 	c.fail(host)
 	if all, err := Pauses(t.Context(), w.db); err != nil || len(all) != 0 {
@@ -213,19 +216,22 @@ func TestACME_XJ031_FailedValidationLoop(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Name != host || all[0].Account != idOf(c.kid) || all[0].Failures != 4 || all[0].Endpoint != "default" || all[0].Since.IsZero() {
 		t.Errorf("%+v %v", all, err)
 	}
-	if all := w.f.limits.Refused(w.now()); len(all) != 1 || all[0].Key.Limit != pauseAfter || all[0].Key.Of != idOf(c.kid)+" "+host {
-		t.Errorf("%+v", all)
+	if all := w.f.limits.Refused(w.now()); len(all) != 0 {
+		t.Errorf("who is paused is shown as limited: %+v", all)
+	}
+	if n := w.f.limits.Counts()[limit.Count{Limit: pauseAfter, Endpoint: "acme/default"}]; n != 1 {
+		t.Errorf("counted %d times", n)
 	}
 	resume := func(what string) (n int) {
 		t.Helper()
-		n, err := Resume(t.Context(), w.db, what, func(store.Tx) error { return nil })
+		n, err := Resume(t.Context(), w.db, w.f.limits, what, func(store.Tx) error { return nil })
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 		return n
 	}
 	for _, what := range []string{"nobody.example.org", idOf(other.kid), "", "a b"} {
-		if _, err := Resume(t.Context(), w.db, what, nil); err == nil {
+		if _, err := Resume(t.Context(), w.db, w.f.limits, what, nil); err == nil {
 			t.Errorf("%q was resumed", what)
 		}
 	}

@@ -37,7 +37,7 @@ func (l *limits) Resume(ctx context.Context, a engine.Actor, what string) (int, 
 	if err := a.Require(engine.Officer, engine.Operator, engine.Admin); err != nil {
 		return 0, err
 	}
-	n, err := acme.Resume(ctx, l.node.DB, what, func(tx store.Tx) error { return l.node.Engine.Record(tx, a, "resume", what, "") })
+	n, err := acme.Resume(ctx, l.node.DB, l.set, what, func(tx store.Tx) error { return l.node.Engine.Record(tx, a, "resume", what, "") })
 	switch {
 	case errors.Is(err, acme.ErrNotFailing):
 		return 0, native.ErrNothingPaused
