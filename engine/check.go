@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"chancery/engine/tbs"
@@ -136,8 +137,6 @@ func checkCertificate(tx store.Tx, row *Certificate) []error {
 	switch {
 	case store.Missing(err) && row.Imported != "": // after a restore: only its bytes are kept there
 		return checkBytes(tx, &Request{ID: row.Request, Cert: row.CertID}, row)
-	case store.Missing(err) && row.Imported != "":
-		r = &Request{ID: row.Request, Cert: row.CertID, State: StateIssued}
 	case store.Missing(err):
 		return []error{wrong("its request %s is not there", row.Request)}
 	case err != nil:
@@ -230,17 +229,6 @@ func textOf(serial *big.Int) string { return serialText(serial.Bytes()) }
 // Serving lists the nodes that serve from a database which others may share, by
 // what they said a moment ago.
 func Serving(ctx context.Context, db store.DB, now time.Time) (live []*Node, err error) {
-	err = db.View(ctx, func(tx store.Tx) error {
-		live = nil
-		for n, err := range nodes.All(tx, "", "") {
-			if err != nil {
-				return err
-			}
-			if n.Live(now) {
-				live = append(live, n)
-			}
-		}
-		return nil
-	})
-	return live, err
+	all, err := listNodes(ctx, db)
+	return slices.DeleteFunc(all, func(n *Node) bool { return !n.Live(now) }), err
 }

@@ -83,8 +83,8 @@ func (e *Engine) everyNode(ctx context.Context) ([]*Node, error) { return listNo
 
 // LiveNode reports whether a node of a name lives, for who has no engine.
 func LiveNode(ctx context.Context, db store.DB, name string, now time.Time) (bool, error) {
-	all, err := listNodes(ctx, db)
-	return slices.ContainsFunc(all, func(n *Node) bool { return n.Name == name && n.Live(now) }), err
+	live, err := Serving(ctx, db, now)
+	return slices.ContainsFunc(live, func(n *Node) bool { return n.Name == name }), err
 }
 
 func listNodes(ctx context.Context, db store.DB) ([]*Node, error) {
