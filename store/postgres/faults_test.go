@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -110,6 +111,40 @@ func TestLostCommit(t *testing.T) {
 				t.Errorf("%d outcomes unknown", s.Unknown)
 			}
 		})
+	}
+}
+
+// TestCutAmidRows breaks the connection when a Scan has got some of its first rows:
+// none may be told twice.
+func TestCutAmidRows(t *testing.T) {
+	p := pgtest.NewProxy(t, pgtest.Shared(t))
+	db := open(t, with(t, p.DSN(t, pgtest.DSN(t)), "pool_max_conns", "1"), Options{})
+	for _, key := range []string{"a", "b", "c"} {
+		if err := put(db, key, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	scan := func(tx store.Tx) error {
+		got = nil
+		for p, err := range tx.Scan(raw, "", "") {
+			if err != nil {
+				return err
+			}
+			got = append(got, p.Key)
+		}
+		return nil
+	}
+	for name, do := range map[string]func(context.Context, func(store.Tx) error) error{"View": db.View, "Update": db.Update} {
+		cut := p.CutNext(pgtest.AmidRows)
+		err := do(t.Context(), scan)
+		await(t, "the cut", cut)
+		if err == nil && !slices.Equal(got, []string{"a", "b", "c"}) {
+			t.Errorf("%s: rows %v", name, got)
+		}
+		if name == "Update" && err != nil {
+			t.Errorf("%s is not tried again: %v", name, err)
+		}
 	}
 }
 

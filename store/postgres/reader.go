@@ -63,16 +63,21 @@ func (r *reader) ready() error {
 // read runs one statement, and BEGIN before the first.
 func (r *reader) read(table string, row func([][]byte), stmt int, params ...[]byte) error {
 	var err error
+	seen := false // some of the answer, which must not be told twice
+	tell := func(values [][]byte) {
+		seen = true
+		row(values)
+	}
 	for try := 0; ; try++ {
 		first := r.s == nil
 		if err = r.first(); err != nil {
 			break
 		}
 		r.s.add(stmt, params...)
-		err = r.s.exchange(until(r.ctx), row)
+		err = r.s.exchange(until(r.ctx), tell)
 		// A connection that lay unused may have broken long ago. Nothing was
 		// seen of its transaction yet, so another one is as good.
-		if !first || try == readTries || !broken(err) || r.ctx.Err() != nil {
+		if !first || seen || try == readTries || !broken(err) || r.ctx.Err() != nil {
 			break
 		}
 		r.s.release()

@@ -45,6 +45,9 @@ const (
 	// Silent is like AtAnswer, but of all that the server said since the client
 	// sent its last messages nothing reaches the client.
 	Silent
+
+	// AmidRows is when the client has got one row of an answer that has more.
+	AmidRows
 )
 
 // NewProxy starts a proxy before the cluster. It ends with the test.
@@ -167,6 +170,7 @@ type link struct {
 	withheld bool   // BeforeCommit: what the client sends is dropped
 	wrote    bool   // the server has said that it wrote something
 	held     []byte // Silent: what the server said since it was last ready
+	rows     int    // in the answer that is on its way
 }
 
 func (l *link) close() {
@@ -262,6 +266,14 @@ func (l *link) answered(message []byte) (pass []byte, cut bool) {
 	}
 	if committed {
 		l.wrote = false
+	}
+	if kind == 'D' {
+		if l.rows++; l.rows == 2 && at == AmidRows {
+			return nil, true
+		}
+	}
+	if ready {
+		l.rows = 0
 	}
 	if kind == 'C' && (tag == "INSERT" || tag == "DELETE" || tag == "UPDATE") {
 		l.wrote = true
