@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"chancery/store"
 )
 
 // made issues a certificate and returns its row.
@@ -210,4 +212,44 @@ func TestCampaignIsChecked(t *testing.T) {
 	if _, err := w.CreateCampaign(t.Context(), admin, "profile = web", time.Hour, ""); !errors.Is(err, ErrBadInput) {
 		t.Error(err)
 	}
+}
+
+// What a question about renewal costs while five campaigns are open, and what it
+// costs to see how far one of 10,000 certificates is.
+func BenchmarkRenewal(b *testing.B) {
+	w := newWorld(b)
+	one := w.made(w.submission("one", newKey(b), "h1.example.org"))
+	for n := 0; n < 10000; n += 500 {
+		if err := w.db.Update(b.Context(), func(tx store.Tx) error {
+			for i := n; i < n+500; i++ {
+				c := *one
+				c.CertID = CertID{one.Issuer, fmt.Sprintf("%x", 1<<40+i)}
+				c.Names, c.SPKI = dns(b, fmt.Sprintf("n%d.example.org", i)), fmt.Sprintf("%064x", i)
+				if err := certificates.Insert(tx, &c); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	w.advanceClock(2 * time.Second)
+	var k *Campaign
+	for range 5 {
+		k = w.campaign("name = *.example.org and profile = web", 48*time.Hour)
+	}
+	b.Run("ask", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			w.renewal(one)
+		}
+	})
+	b.Run("progress", func(b *testing.B) {
+		for range b.N {
+			if m := w.members(k.ID, 1000); m.Certificates != 10001 {
+				b.Fatal(m.Certificates)
+			}
+		}
+	})
 }

@@ -202,3 +202,33 @@ func TestFilterPagesAreShort(t *testing.T) {
 		t.Errorf("%d found on %d pages", found, pages)
 	}
 }
+
+// What was imported without a request is found by its requester, too.
+func TestFilterFindsWhatWasImported(t *testing.T) {
+	w := newWorld(t)
+	_, c := w.issue(w.submission("1", newKey(t), "a.example.org"))
+	want := []string{serialText(c.SerialNumber.Bytes()), "a1", "a2", "a3"}
+	if err := w.db.Update(t.Context(), func(tx store.Tx) error {
+		for i, serial := range []string{"a1", "a2", "a3", "a4"} {
+			row := &Certificate{CertID: NewCertID(c.AuthorityKeyId, []byte{0xa1 + byte(i)}), Status: Good, NotBefore: w.now(), NotAfter: w.now().Add(time.Hour),
+				SPKI: strings.Repeat("ab", 32), Requester: "key:tester", Imported: "journal"}
+			if serial == "a4" {
+				row.Requester = "key:other"
+			}
+			if err := certificates.Insert(tx, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	for _, limit := range []int{1, 2, 50} {
+		for _, where := range []string{"requester = key:tester", "basis = key:tester", "requester = key:teste*"} {
+			if got := w.found(where, limit); !slices.Equal(got, want) {
+				t.Errorf("%s, %d on a page: %v, want %v", where, limit, got, want)
+			}
+		}
+	}
+}
