@@ -16,8 +16,8 @@ export GOFLAGS += -buildvcs=false
 
 # The clients that interop/ drives and the server of store/postgres, which
 # starts clusters of its own, and the Debian packages that hold them.
-CLIENTS  = certbot lego openssl curl strace pki /usr/lib/ipsec/plugins/libstrongswan-curl.so /usr/lib/postgresql/*/bin/initdb
-PACKAGES = certbot lego openssl curl strace strongswan-pki libstrongswan-extra-plugins ca-certificates postgresql
+CLIENTS  = certbot lego openssl curl strace scepclient pki /usr/lib/ipsec/plugins/libstrongswan-curl.so /usr/lib/postgresql/*/bin/initdb
+PACKAGES = certbot lego openssl curl strace scep strongswan-pki libstrongswan-standard-plugins libstrongswan-extra-plugins ca-certificates postgresql
 
 # Packages with goroutines that share something run under the race detector.
 # The rest of the tests runs other processes, which it would not see into.

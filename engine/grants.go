@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -132,7 +133,7 @@ func (e *Engine) CreateGrant(ctx context.Context, a Actor, g Grant) (*Grant, str
 	secret := ""
 	if g.Holder == "" {
 		var err error
-		if secret, err = newSecret(e.Rand); err != nil {
+		if secret, err = newSecret(e.Rand, g.Protocol); err != nil {
 			return nil, "", err
 		}
 		g.SecretMAC = e.mac("grant", []byte(secret))
@@ -184,11 +185,15 @@ func (e *Engine) checkGrant(g *Grant) error {
 var ErrBadInput = errors.New("refused")
 
 // newSecret makes 256 random bits in base64url: a bearer token, a password, or
-// once decoded a MAC key.
-func newSecret(random io.Reader) (string, error) {
+// once decoded a MAC key. For SCEP it is in hexadecimal: clients write it into a
+// PrintableString, which has no underscore, and people type it.
+func newSecret(random io.Reader, s Source) (string, error) {
 	var b [32]byte
 	if _, err := io.ReadFull(random, b[:]); err != nil {
 		return "", errors.New("no randomness for a secret")
+	}
+	if s == SCEP {
+		return hex.EncodeToString(b[:]), nil
 	}
 	return base64.RawURLEncoding.EncodeToString(b[:]), nil
 }

@@ -25,7 +25,7 @@ var (
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
-	for _, client := range []string{"certbot", "lego", "openssl", "curl", "pki", "strace"} {
+	for _, client := range []string{"certbot", "lego", "openssl", "curl", "pki", "scepclient", "strace"} {
 		if _, err := exec.LookPath(client); err != nil {
 			fmt.Fprintf(os.Stderr, "%s is not installed: run \"make deps\" (Debian), or install it yourself\n", client)
 			return 1

@@ -168,35 +168,18 @@ func (f *Frontend) later(w http.ResponseWriter, r *http.Request, err error) {
 	refuse(w, http.StatusServiceUnavailable, "The server cannot answer now; try again.")
 }
 
-// getCACert serves RFC 8894, Section 4.2: the RA's certificate first, then the
-// chain of the CA, the root last.
+// getCACert serves RFC 8894, Section 4.2.
 func (f *Frontend) getCACert(w http.ResponseWriter, r *http.Request, e *endpoint, ident string) {
 	if ident != "" && ident != e.name && !slices.Contains(e.Identifiers, ident) && !slices.Contains(e.Identifiers, "*") {
 		refuse(w, http.StatusNotFound, "There is no CA of this identifier here: leave out the message, or have it added to the identifiers of the endpoint.")
 		return
 	}
-	bundle, err := f.bundle(r.Context())
+	bundle, err := f.bundle(r.Context(), e.quirk(r.UserAgent()))
 	if err != nil {
 		f.later(w, r, err)
 		return
 	}
 	answer(w, "application/x-x509-ca-ra-cert", bundle)
-}
-
-func (f *Frontend) bundle(ctx context.Context) ([]byte, error) {
-	keys, err := f.deps.RA.Keys(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	chain, err := f.deps.chain(ctx)
-	if err != nil {
-		return nil, err
-	}
-	all := [][]byte{keys[0].Certificate.Raw}
-	for _, c := range chain {
-		all = append(all, c.Raw)
-	}
-	return cms.Degenerate(all, nil)
 }
 
 // pkiOperation serves RFC 8894, Section 4.3.

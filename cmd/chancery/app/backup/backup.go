@@ -21,6 +21,7 @@ import (
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
+	"chancery/frontends/scep"
 	"chancery/store"
 	"chancery/store/archive"
 	"chancery/store/scrub"
@@ -89,10 +90,11 @@ func Offline(ctx context.Context, p Place, version string, w io.Writer) (err err
 	return engine.RecordBackup(ctx, db, console("backup"), p.Now(), p.Rand, fmt.Sprintf("%d octets, SHA-256 %s", sum.n, sum.hex()))
 }
 
-// Schemas are those of the tables that a backup has.
+// Schemas are those of the tables that a backup has. The RA keys of SCEP are not
+// among them: a backup holds no private key, and new ones are made when needed.
 func Schemas(all []store.Schema) []store.Schema {
 	out := engine.Passing()
-	for _, s := range slices.Concat(transfer.Schemas(), scrub.Schemas()) {
+	for _, s := range slices.Concat(transfer.Schemas(), scrub.Schemas(), scep.Schemas()) {
 		out = append(out, s.Name)
 	}
 	return archive.Without(all, out...)

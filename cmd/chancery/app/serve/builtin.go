@@ -18,6 +18,7 @@ import (
 	"chancery/frontends/acme"
 	"chancery/frontends/est"
 	"chancery/frontends/native"
+	"chancery/frontends/scep"
 	"chancery/store/scrub"
 )
 
@@ -26,6 +27,7 @@ func Builtin() []Frontend {
 	return []Frontend{
 		{Source: engine.ACME, Endpoint: acme.Endpoint{}, Tables: acme.Schemas(), New: new(acmeMount).mount},
 		{Source: engine.EST, Endpoint: est.Endpoint{}, New: newEST},
+		{Source: engine.SCEP, Endpoint: scep.Endpoint{}, Tables: scep.Schemas(), New: new(scepMount).mount},
 		{Source: engine.Native, Endpoint: native.Config{}, New: newNative},
 	}
 }
