@@ -43,6 +43,9 @@ const (
 // process can have the file open meanwhile (ErrHeld). Progress, if not nil, is
 // told how many documents and entries of about how many are done.
 func Compact(ctx context.Context, path string, progress func(done, of int)) (c Compaction, err error) {
+	if path, err = filepath.EvalSymlinks(path); err != nil { // or the new file would take the place of the link
+		return c, err
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return c, err

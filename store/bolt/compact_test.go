@@ -154,6 +154,28 @@ func TestCompact(t *testing.T) {
 	same(t, content(t, db), want)
 }
 
+// TestCompactByALink: the file that the link leads to is made anew where it lies.
+func TestCompactByALink(t *testing.T) {
+	path, schemas := filled(t, 40)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Compact(t.Context(), link, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is none any more: %v", err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Size() != c.After {
+		t.Errorf("the file stayed as it was: %+v, %v", c, err)
+	}
+	if n := len(content(t, open(t, link, schemas))); n == 0 {
+		t.Error("nothing is left")
+	}
+}
+
 func TestCompactRefusesAFileInUse(t *testing.T) {
 	path, schemas := filled(t, 2)
 	open(t, path, schemas)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -270,6 +271,17 @@ func readStates(ctx context.Context, conn *pgx.Conn, schema string) (map[string]
 		return nil
 	})
 	return states, err
+}
+
+// Tables names all tables in the schema, also those that it was not opened with.
+func (d *DB) Tables(ctx context.Context) ([]string, error) {
+	c, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the database: %w", err)
+	}
+	defer c.Release()
+	states, err := readStates(ctx, c.Conn(), d.schema)
+	return slices.Sorted(maps.Keys(states)), err
 }
 
 func writeState(ctx context.Context, tx pgx.Tx, schema, table string, st *tableState) error {
