@@ -38,12 +38,17 @@ type Endpoint struct {
 	// connection that hold a challengePassword (RFC 7030, Section 3.5).
 	Linking string `json:"linking,omitempty"`
 
+	// CSRAttributes is the form in which clients are told what to ask for: list,
+	// the default, which all of them know, or template, which adds that of RFC
+	// 9908, Section 3.4.
+	CSRAttributes string `json:"csr_attributes,omitempty"`
+
 	// Wrap breaks the base64 of answers into lines for every client, not only for
 	// those that are known to need it.
 	Wrap bool `json:"wrap,omitempty"`
 }
 
-// What Authenticate and Linking may hold.
+// What Authenticate, Linking and CSRAttributes may hold.
 const (
 	anyOne      = "any"
 	password    = "password"
@@ -51,6 +56,7 @@ const (
 	both        = "both"
 
 	required = "required"
+	template = "template"
 )
 
 // ParseConfig reads endpoints strictly: an unknown or repeated member is an error.
@@ -59,7 +65,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, wrap)", name, err)
+			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, wrap)", name, err)
 		}
 		c[name] = e
 	}
@@ -135,6 +141,8 @@ func (e *Endpoint) check(name string, d *Deps) error {
 		return fmt.Errorf("authenticate is any, password, certificate or both, not %q", e.Authenticate)
 	case e.Linking != "" && e.Linking != required:
 		return fmt.Errorf("linking is required, or left out, not %q", e.Linking)
+	case e.CSRAttributes != "" && e.CSRAttributes != "list" && e.CSRAttributes != template:
+		return fmt.Errorf("csr_attributes is list or template, not %q", e.CSRAttributes)
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ var operations = map[string]*operation{
 	"cacerts":        {http.MethodGet, (*Frontend).caCerts},
 	"simpleenroll":   {http.MethodPost, (*Frontend).simpleEnroll},
 	"simplereenroll": {http.MethodPost, (*Frontend).simpleReenroll},
-	"csrattrs":       {http.MethodGet, notOffered},
+	"csrattrs":       {http.MethodGet, (*Frontend).csrAttrs},
 	"serverkeygen":   {http.MethodPost, notOffered},
 	"fullcmc":        {http.MethodPost, notOffered},
 }
