@@ -37,6 +37,11 @@ type Endpoint struct {
 	// SHA-2 in every case.
 	Legacy []string `json:"legacy,omitempty"`
 
+	// RenewAfterExpiry is for how long after its end a certificate still renews
+	// itself, with the same key, as for devices that were switched off. Default: not
+	// at all.
+	RenewAfterExpiry engine.Duration `json:"renew_after_expiry,omitempty"`
+
 	// Identifiers are texts with which clients may name the CA in GetCACert, beside
 	// the name of the endpoint; "*" is any. Some devices always send one.
 	Identifiers []string `json:"identifiers,omitempty"`
@@ -52,13 +57,16 @@ const (
 	legacyDES  = "des"
 )
 
+// mostAfter bounds RenewAfterExpiry.
+const mostAfter = 365 * 24 * time.Hour
+
 // ParseConfig reads endpoints strictly: an unknown or repeated member is an error.
 func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	c := Config{}
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.scep.%s: %w (known are profiles, authorize, legacy, identifiers)", name, err)
+			return nil, fmt.Errorf("frontends.scep.%s: %w (known are profiles, authorize, legacy, renew_after_expiry, identifiers)", name, err)
 		}
 		c[name] = e
 	}
@@ -85,11 +93,19 @@ type Grants interface {
 	CheckGrant(ctx context.Context, s engine.Source, endpoint, secret string) (*engine.Grant, error)
 }
 
+// People is what this package needs of the engine to let an administrator make
+// challenges.
+type People interface {
+	Authenticate(context.Context, engine.Credential) (engine.Actor, error)
+	CreateGrant(ctx context.Context, a engine.Actor, g engine.Grant) (*engine.Grant, string, error)
+}
+
 // Deps is what a Frontend works with. All fields are required.
 type Deps struct {
 	Requests     Requests
 	Certificates Certificates
 	Grants       Grants
+	People       People
 	RA           *RA
 	Profiles     map[string]engine.Profile // of the policy in use
 	Now          func() time.Time
@@ -98,7 +114,7 @@ type Deps struct {
 }
 
 func (d *Deps) check() error {
-	if d.Requests == nil || d.Certificates == nil || d.Grants == nil || d.RA == nil || d.Now == nil || d.Rand == nil || d.Log == nil {
+	if d.Requests == nil || d.Certificates == nil || d.Grants == nil || d.People == nil || d.RA == nil || d.Now == nil || d.Rand == nil || d.Log == nil {
 		return errors.New("scep: a dependency is missing")
 	}
 	return nil
@@ -130,6 +146,9 @@ func (e *Endpoint) check(name string, d *Deps) error {
 	}
 	if slices.Contains(e.Authorize, manually) && d.Profiles[e.Profiles[0]].Approval != "manual" {
 		return fmt.Errorf("authorize: manual needs an officer, and profile %s asks none; set its approval to manual, or leave manual out", e.Profiles[0])
+	}
+	if e.RenewAfterExpiry < 0 || time.Duration(e.RenewAfterExpiry) > mostAfter {
+		return errors.New("renew_after_expiry is at most 365d: a certificate that ended longer ago says little of who has its key")
 	}
 	return known("legacy", e.Legacy, legacySHA1, legacy3DES, legacyDES)
 }

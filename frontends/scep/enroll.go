@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"time"
 
 	"chancery/engine"
 	"chancery/engine/names"
@@ -128,7 +129,8 @@ func (f *Frontend) authorizeRenewal(ctx context.Context, e *endpoint, m *message
 	switch {
 	case row.Status != engine.Good:
 		return fail(badCertID, "The certificate to be renewed is revoked or on hold: enroll anew with a challengePassword.")
-	case !now.Before(row.NotAfter) || now.Before(row.NotBefore):
+	case now.Before(row.NotBefore) || !now.Before(row.NotAfter.Add(time.Duration(e.RenewAfterExpiry))),
+		!now.Before(row.NotAfter) && !bytes.Equal(csr.Key.SPKI, signer.RawSubjectPublicKeyInfo): // then for the same key only
 		return fail(badCertID, "The certificate to be renewed has expired: enroll anew with a challengePassword.")
 	case !slices.Contains(e.Profiles, row.Profile):
 		return fail(badCertID, "The certificate to be renewed is not of a profile of this endpoint.")
@@ -137,7 +139,7 @@ func (f *Frontend) authorizeRenewal(ctx context.Context, e *endpoint, m *message
 		return fail(badRequest, "%s", why)
 	}
 	s.Requester, s.Profile, s.Replaces = signerKey(signer), row.Profile, row.CertID
-	s.Proofs = []engine.Proof{{Method: engine.OldCert, Principal: s.Requester, Names: row.Names, Ref: row.CertID.String(), At: now, Expires: row.NotAfter}}
+	s.Proofs = []engine.Proof{{Method: engine.OldCert, Principal: s.Requester, Names: row.Names, Ref: row.CertID.String(), At: now, Expires: row.NotAfter.Add(time.Duration(e.RenewAfterExpiry))}}
 	return nil
 }
 

@@ -22,6 +22,7 @@ import (
 type Frontend struct {
 	deps      Deps
 	endpoints map[string]*endpoint
+	foreign   *http.CrossOriginProtection
 }
 
 // An endpoint is a configured Endpoint, made ready.
@@ -38,6 +39,9 @@ type endpoint struct {
 // slash is all below.
 func Paths() []string { return []string{root, "/certsrv/mscep/", "/cgi-bin/pkiclient.exe"} }
 
+// AdminPath is for listeners with TLS only: the page that makes challenges.
+func AdminPath() string { return adminPath }
+
 const (
 	root        = "/scep/"
 	defaultName = "default"
@@ -48,7 +52,7 @@ func New(c Config, d Deps) (*Frontend, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	f := &Frontend{deps: d, endpoints: map[string]*endpoint{}}
+	f := &Frontend{deps: d, endpoints: map[string]*endpoint{}, foreign: http.NewCrossOriginProtection()}
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		e := c[name]
 		if err := e.check(name, &d); err != nil {
@@ -98,6 +102,10 @@ func (f *Frontend) find(path string) *endpoint {
 
 // ServeHTTP serves one request.
 func (f *Frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path+"/", adminPath) {
+		f.adminPage(w, r)
+		return
+	}
 	e := f.find(r.URL.Path)
 	if e == nil {
 		refuse(w, http.StatusNotFound, "There is no SCEP endpoint at this address.")

@@ -122,7 +122,7 @@ func newWorld(t testing.TB, change ...func(*Endpoint)) *world {
 		fn(&e)
 	}
 	w.config = Config{"default": e, "other": {Profiles: []string{"other"}, Authorize: []string{byGrant}}, "manual": {Profiles: []string{"manual"}, Authorize: []string{manually, byGrant}}}
-	w.deps = Deps{Requests: w.engine, Certificates: w.engine, Grants: w.engine, RA: w.ra, Profiles: w.engine.Profiles(), Now: w.now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler)}
+	w.deps = Deps{Requests: w.engine, Certificates: w.engine, Grants: w.engine, People: w.engine, RA: w.ra, Profiles: w.engine.Profiles(), Now: w.now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler)}
 	if w.front, err = New(w.config, w.deps); err != nil {
 		t.Fatal(err)
 	}

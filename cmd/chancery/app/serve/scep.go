@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 
 	"chancery/cmd/chancery/app/node"
@@ -31,7 +32,7 @@ func (m *scepMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 		}
 	}
 	f, err := scep.New(c, scep.Deps{
-		Requests: w.Engine, Certificates: w.Engine, Grants: w.Engine, RA: m.ra, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
+		Requests: w.Engine, Certificates: w.Engine, Grants: w.Engine, People: w.Engine, RA: m.ra, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log,
 	})
 	if err != nil {
 		return Mounts{}, err
@@ -40,7 +41,9 @@ func (m *scepMount) mount(w World, endpoints map[string]json.RawMessage) (Mounts
 	for _, p := range scep.Paths() {
 		at[p] = f
 	}
-	return Mounts{HTTPS: at, HTTP: at, Run: m.ra.Run}, nil
+	secure := maps.Clone(at)
+	secure[scep.AdminPath()] = f
+	return Mounts{HTTPS: secure, HTTP: at, Run: m.ra.Run}, nil
 }
 
 // newRA makes the keeper of the keys that stand before the authority main.
