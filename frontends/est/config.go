@@ -6,6 +6,7 @@ import (
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -43,6 +44,10 @@ type Endpoint struct {
 	// 9908, Section 3.4.
 	CSRAttributes string `json:"csr_attributes,omitempty"`
 
+	// ServerKeys lets clients have their keys made by the server (RFC 7030,
+	// Section 4.4): for devices that have no good randomness of their own.
+	ServerKeys bool `json:"server_keys,omitempty"`
+
 	// Wrap breaks the base64 of answers into lines for every client, not only for
 	// those that are known to need it.
 	Wrap bool `json:"wrap,omitempty"`
@@ -65,7 +70,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, wrap)", name, err)
+			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, wrap)", name, err)
 		}
 		c[name] = e
 	}
@@ -101,6 +106,7 @@ type Deps struct {
 	Anchors     *x509.CertPool            // roots of the CAs that enroll clients
 	Profiles    map[string]engine.Profile // of the policy in use, each with its authority
 	Now         func() time.Time
+	Rand        io.Reader // safe for concurrent use, must not fail
 	Log         *slog.Logger
 	Limits      *limit.Set // of all frontends of the process; nil: its own
 
@@ -109,7 +115,7 @@ type Deps struct {
 }
 
 func (d *Deps) check() error {
-	if d.Requests == nil || d.Authorities == nil || d.Grants == nil || d.Records == nil || d.Anchors == nil || d.Now == nil || d.Log == nil {
+	if d.Requests == nil || d.Authorities == nil || d.Grants == nil || d.Records == nil || d.Anchors == nil || d.Now == nil || d.Rand == nil || d.Log == nil {
 		return errors.New("est: a dependency is missing")
 	}
 	if d.Limits == nil {

@@ -1,5 +1,6 @@
 // Package est serves EST (RFC 7030, with what RFC 8951, RFC 9266 and RFC 9908
-// repaired): cacerts, simpleenroll, simplereenroll and csrattrs.
+// repaired): cacerts, simpleenroll, simplereenroll,
+// csrattrs and serverkeygen.
 //
 // It finds out who asks, ties the request to the connection where that is wanted,
 // and hands it to the engine, which alone decides. It keeps nothing: the

@@ -23,6 +23,7 @@ type Frontend struct {
 	endpoints map[string]*endpoint
 	clients   *clientcert.Verifier
 	origin    *http.CrossOriginProtection
+	making    chan struct{} // holds one for each RSA key that is being made
 }
 
 // An endpoint is a configured Endpoint with what follows from it.
@@ -40,7 +41,8 @@ func New(c Config, d Deps) (*Frontend, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	f := &Frontend{d: d, endpoints: map[string]*endpoint{}, clients: clientcert.New(d.Records, d.Now), origin: http.NewCrossOriginProtection()}
+	f := &Frontend{d: d, endpoints: map[string]*endpoint{}, clients: clientcert.New(d.Records, d.Now), origin: http.NewCrossOriginProtection(),
+		making: make(chan struct{}, makers)}
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		e := c[name]
 		if err := e.check(name, &d); err != nil {
@@ -64,7 +66,7 @@ var operations = map[string]*operation{
 	"simpleenroll":   {http.MethodPost, (*Frontend).simpleEnroll},
 	"simplereenroll": {http.MethodPost, (*Frontend).simpleReenroll},
 	"csrattrs":       {http.MethodGet, (*Frontend).csrAttrs},
-	"serverkeygen":   {http.MethodPost, notOffered},
+	"serverkeygen":   {http.MethodPost, (*Frontend).serverKeyGen},
 	"fullcmc":        {http.MethodPost, notOffered},
 }
 

@@ -32,11 +32,17 @@ func (f *Frontend) simpleReenroll(w http.ResponseWriter, r *http.Request, p *end
 	if err := p.renews(csr, c); err != nil {
 		return err
 	}
-	now := f.d.Now()
-	s := engine.Submission{Requester: c.principal, Replaces: c.row.CertID, Proofs: append(c.proofs, engine.Proof{
-		Method: engine.OldCert, Principal: c.principal, Names: c.row.Names, Ref: c.row.CertID.String(), At: now, Expires: now.Add(proofLife),
-	})}
+	s := engine.Submission{Requester: c.principal, Proofs: c.proofs}
+	f.renewal(&s, c)
 	return f.submit(w, r, p, csr, s, "reenroll")
+}
+
+// renewal says in a submission that the client renews its certificate.
+func (f *Frontend) renewal(s *engine.Submission, c *client) {
+	now := f.d.Now()
+	s.Replaces = c.row.CertID
+	s.Proofs = append(s.Proofs, engine.Proof{Method: engine.OldCert, Principal: s.Requester, Names: c.row.Names,
+		Ref: c.row.CertID.String(), At: now, Expires: now.Add(proofLife)})
 }
 
 // holder is the client by its certificate. Where the endpoint wants a password

@@ -27,6 +27,7 @@ import (
 	"chancery/frontends/est"
 	"chancery/modules/policy/keys"
 	"chancery/modules/policy/profile"
+	"chancery/store"
 	"chancery/store/storetest/backends"
 )
 
@@ -38,6 +39,7 @@ var person = engine.Actor{Person: "olga", Principal: "key:01", Roles: []engine.R
 type world struct {
 	t       testing.TB
 	engine  *engine.Engine
+	db      backends.DB
 	now     time.Time
 	setup   engine.Setup
 	issuers map[string]engine.Issuer
@@ -82,6 +84,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
+	w.db = db
 	var issuers []engine.Issuer
 	for _, a := range []string{"main", "second", engine.ManagementAuthority} {
 		w.issuers[a] = newCA(t, a, w.now)
@@ -96,7 +99,8 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.setup.Policy = policy()
 	w.config = est.Config{"default": {Profile: "device"}, "manual": {Profile: "manual"}, "other": {Profile: "other"},
 		"second": {Profile: "second"}, "linked": {Profile: "device", Linking: "required"}, "certs": {Profile: "device", Authenticate: "certificate"},
-		"both": {Profile: "device", Authenticate: "both"}, "san": {Profile: "san"}, "wrap": {Profile: "device", Wrap: true}}
+		"both": {Profile: "device", Authenticate: "both"}, "san": {Profile: "san"}, "wrap": {Profile: "device", Wrap: true},
+		"keys": {Profile: "device", ServerKeys: true}, "manualkeys": {Profile: "manual", ServerKeys: true}, "publickeys": {Profile: "public", ServerKeys: true}}
 	for _, fn := range change {
 		fn(w)
 	}
@@ -105,7 +109,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	anchors.AddCert(w.issuers["main"].Chain[0])
 	anchors.AddCert(w.issuers["second"].Chain[0])
 	w.deps = est.Deps{Requests: w.engine, Authorities: w.engine, Grants: w.engine, Records: w.engine, Anchors: anchors,
-		Profiles: w.engine.Profiles(), Now: w.clock, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
+		Profiles: w.engine.Profiles(), Now: w.clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
 	front, err := est.New(w.config, w.deps)
 	if err != nil {
 		t.Fatal(err)
@@ -124,12 +128,15 @@ func policy() engine.Policy {
 	manual, other, second, san, server, native := device, device, device, device, device, device
 	manual.Approval, second.Authority, san.Subject.CN = "manual", "second", "san"
 	server.ExtKeyUsage = []string{"serverAuth"}
+	public := device
+	public.Public = true
 	native.Frontends = []engine.Source{engine.Native}
 	return engine.Policy{
 		Authorities: map[string]engine.Authority{"main": {}, "second": {}},
 		Profiles: map[string]engine.Profile{"device": device, "manual": manual, "other": other, "second": second, "san": san,
-			"server": server, "native": native},
-		Decide: engine.Decide{Shape: []engine.Module{{Name: "profile"}}},
+			"server": server, "native": native, "public": public},
+		CAAIdentities: []string{"ca.example.org"},
+		Decide:        engine.Decide{Shape: []engine.Module{{Name: "profile"}}},
 	}
 }
 
@@ -322,4 +329,25 @@ func (w *world) issued() int {
 		w.t.Fatal(err)
 	}
 	return len(all)
+}
+
+// everything is all that is in the records, as it is stored.
+func (w *world) everything(t testing.TB) []byte {
+	t.Helper()
+	var all []byte
+	err := w.db.Plain().View(t.Context(), func(tx store.Tx) error {
+		for _, schema := range engine.Schemas() {
+			for pair, err := range tx.Scan(schema.Name, "", "") {
+				if err != nil {
+					return err
+				}
+				all = append(append(all, pair.Key...), pair.Doc...)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }

@@ -23,7 +23,7 @@ func newEST(w World, endpoints map[string]json.RawMessage) (Mounts, error) {
 	}
 	f, err := est.New(c, est.Deps{
 		Requests: w.Engine, Authorities: w.Engine, Grants: w.Engine, Records: w.Engine,
-		Anchors: enrollment, Profiles: w.Profiles, Now: n.Now, Log: n.Log, Note: access.Note,
+		Anchors: enrollment, Profiles: w.Profiles, Now: n.Now, Rand: n.Rand, Log: n.Log, Note: access.Note,
 	})
 	if err != nil {
 		return Mounts{}, err
