@@ -210,6 +210,20 @@ func TestSave(t *testing.T) {
 	}); err == nil || !strings.Contains(err.Error(), "another backup") {
 		t.Errorf("two at the same time: %v", err)
 	}
+	// In a folder of many, somebody else may have put a link there.
+	theirs := filepath.Join(t.TempDir(), "theirs")
+	if err := errors.Join(os.WriteFile(theirs, []byte("theirs"), 0o644), os.Symlink(theirs, path+".tmp")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Save(path, func(io.Writer) error { return nil }); err == nil || !strings.Contains(err.Error(), "remove it") {
+		t.Errorf("a link: %v", err)
+	}
+	if b, err := os.ReadFile(theirs); err != nil || string(b) != "theirs" {
+		t.Errorf("what the link leads to: %q, %v", b, err)
+	}
+	if err := os.Remove(path + ".tmp"); err != nil {
+		t.Fatal(err)
+	}
 	// What one that was killed left is taken over.
 	if err := os.WriteFile(path+".tmp", bytes.Repeat([]byte("x"), 1<<20), 0o644); err != nil {
 		t.Fatal(err)

@@ -58,9 +58,13 @@ func Save(path string, write func(io.Writer) error) (*archive.Summary, error) {
 }
 
 // claim opens a file for this process alone, empty. One that an interrupted
-// backup left is taken over.
+// backup left is taken over; a link is not followed, for in a folder of many
+// somebody else may have put it there.
 func claim(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file: remove it, or write the backup elsewhere", path)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
 	if err != nil {
 		return nil, err
 	}
