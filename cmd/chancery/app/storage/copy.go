@@ -102,6 +102,10 @@ func (n *node) copy(ctx context.Context, c *cobra.Command, src, dst place) (err 
 	} else if err != nil {
 		return err
 	}
+	// One that came while the records were copied has perhaps changed them since.
+	if err := n.busy(ctx, src, from); err != nil {
+		return fmt.Errorf("what was done in the source meanwhile is not in %s: empty that, and copy again: %w", dst, err)
+	}
 	r := copied{From: src.String(), To: dst.String(), Tables: tables}
 	for _, t := range tables {
 		r.Rows += t.Rows
@@ -133,18 +137,23 @@ func (n *node) quiet(ctx context.Context, p place) (store.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	live, err := engine.Serving(ctx, db, n.Now())
-	if err == nil && p.dsn != "" && len(live) > 0 {
-		names := make([]string, len(live))
-		for i, l := range live {
-			names[i] = l.Name
-		}
-		err = fmt.Errorf("%s serves from %s: stop every server first, and wait a quarter of a minute", strings.Join(names, ", "), p)
-	}
-	if err != nil {
+	if err := n.busy(ctx, p, db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// busy says who serves from a database.
+func (n *node) busy(ctx context.Context, p place, db store.DB) error {
+	live, err := engine.Serving(ctx, db, n.Now())
+	if err != nil || p.dsn == "" || len(live) == 0 {
+		return err
+	}
+	names := make([]string, len(live))
+	for i, l := range live {
+		names[i] = l.Name
+	}
+	return fmt.Errorf("%s serves from %s: stop every server first, and wait a quarter of a minute", strings.Join(names, ", "), p)
 }
 
 // advice says what to change now.

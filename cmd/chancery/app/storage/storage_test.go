@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"chancery/cmd/chancery/app/cli"
+	"chancery/engine"
+	"chancery/store"
+	"chancery/store/bolt"
 	"chancery/store/postgres"
 )
 
@@ -67,6 +70,37 @@ func TestOwnPlaceIsTheSettings(t *testing.T) {
 	n := &node{file: file}
 	if p, err := n.own(); err != nil || p.dsn != "postgres://db/x" || p.durability != postgres.UnsafeWords {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A database from which a node serves is not copied; of a file, the lock says so.
+func TestServedDatabaseIsBusy(t *testing.T) {
+	db, err := bolt.Open(filepath.Join(t.TempDir(), "db"), bolt.Options{}, engine.Schemas()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	now := time.Now()
+	n := &node{Options: Options{Now: func() time.Time { return now }}}
+	database := place{dsn: "postgres://db/x"}
+	if err := n.busy(t.Context(), database, db); err != nil {
+		t.Errorf("nobody serves: %v", err)
+	}
+	rows := store.Table[engine.Node]{Name: "nodes", Version: 1, Key: func(n *engine.Node) string { return n.ID }}
+	if err := db.Update(t.Context(), func(tx store.Tx) error {
+		return rows.Insert(tx, &engine.Node{ID: "1", Name: "n7", Beat: now})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.busy(t.Context(), database, db); err == nil || !strings.Contains(err.Error(), "n7") {
+		t.Errorf("n7 serves: %v", err)
+	}
+	if err := n.busy(t.Context(), place{path: "x"}, db); err != nil {
+		t.Errorf("a file: %v", err)
+	}
+	now = now.Add(time.Minute)
+	if err := n.busy(t.Context(), database, db); err != nil {
+		t.Errorf("n7 is gone: %v", err)
 	}
 }
 
