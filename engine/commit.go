@@ -157,6 +157,13 @@ func (e *Engine) decided(tx store.Tx, set *setup, r *Request, o *outcome) error 
 	if o.state == Pending || len(o.votes) > 0 {
 		r.Digest = o.rendered.Digest
 	}
+	if o.state == Issuing {
+		refs := []store.Ref{freezes.At(freezeKey), blocked.At(hashText(r.Asked.Key))}
+		for _, g := range o.grants {
+			refs = append(refs, grants.At(g))
+		}
+		store.Ahead(tx, refs...)
+	}
 	if o.state != StateDenied {
 		if err := e.withheld(tx, r); err != nil {
 			return err

@@ -302,6 +302,11 @@ func (e *Engine) tell(ctx context.Context, x Exit, d *Delivery) error {
 func (e *Engine) settleDeliveries(ctx context.Context, batch []*Delivery, errs []error) error {
 	return e.update(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		now := e.now()
+		refs := make([]store.Ref, len(batch))
+		for i, d := range batch {
+			refs[i] = deliveries.At(deliveries.Key(d))
+		}
+		store.Ahead(tx, refs...)
 		for i, d := range batch {
 			old, err := deliveries.Get(tx, deliveries.Key(d))
 			if store.Missing(err) {

@@ -19,6 +19,10 @@ type reader struct {
 	err     error    // of the first read that failed; the transaction is over
 	over    bool
 	key, to []byte // space for parameters; never nil, which would be NULL
+
+	before []query // what goes to the server with the next read; see Ahead
+	begun  int     // statements of that exchange before them
+	known  map[store.Ref][]byte
 }
 
 func (d *DB) reader(ctx context.Context, begin int) *reader {
@@ -73,6 +77,13 @@ func (r *reader) read(table string, row func([][]byte), stmt int, params ...[]by
 		if err = r.first(); err != nil {
 			break
 		}
+		r.begun = 0
+		if first {
+			r.begun = 1 // BEGIN
+		}
+		for _, q := range r.before {
+			r.s.add(q.stmt, q.params...)
+		}
 		r.s.add(stmt, params...)
 		err = r.s.exchange(until(r.ctx), tell)
 		// A connection that lay unused may have broken long ago. Nothing was
@@ -112,6 +123,12 @@ func (r *reader) Get(table, key string) (doc []byte, err error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if doc, ok := r.got(table, key); ok {
+		if doc == nil {
+			err = store.ErrNotFound
+		}
+		return doc, err
 	}
 	r.key = append(r.key[:0], key...)
 	err = r.read(table, func(row [][]byte) { doc = append([]byte{}, row[0]...) }, stmt, r.key)

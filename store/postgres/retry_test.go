@@ -187,6 +187,36 @@ func TestOneRoundTrip(t *testing.T) {
 				t.Error(err)
 			}
 		}, 3},
+		"Update that says what it reads": {func() {
+			if err := db.Update(t.Context(), func(tx store.Tx) error {
+				store.Ahead(tx, store.Ref{Table: raw, Key: "a"}, store.Ref{Table: raw, Key: "b"}, store.Ref{Table: raw, Key: "c"})
+				for _, key := range []string{"a", "b", "c"} {
+					if _, err := tx.Get(raw, key); err != nil && !store.Missing(err) {
+						return err
+					}
+				}
+				return tx.Put(raw, "d", nil)
+			}); err != nil {
+				t.Error(err)
+			}
+		}, 2},
+		"View that says what it reads": {func() {
+			if err := db.View(t.Context(), func(tx store.Tx) error {
+				var refs []store.Ref
+				for k := range 2 * mostAhead {
+					refs = append(refs, store.Ref{Table: raw, Key: strconv.Itoa(k)})
+				}
+				store.Ahead(tx, refs...)
+				for _, r := range refs {
+					if _, err := tx.Get(r.Table, r.Key); err != nil && !store.Missing(err) {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		}, 2},
 		"View of one Get": {func() { get(t, db, "a") }, 1},
 		"View of nothing": {func() {
 			if err := db.View(t.Context(), func(store.Tx) error { return nil }); err != nil {

@@ -28,6 +28,7 @@ type session struct {
 	parsing []int  // sent to be parsed, in order
 	open    bool   // inside a transaction
 	syncs   int    // exchanges to be answered
+	done    int    // statements of the exchange that was answered last, or is being
 
 	rests int       // how often it was kept beside the pool
 	since time.Time // when it was last
@@ -145,6 +146,7 @@ func (s *session) send(deadline time.Time) error {
 
 func (s *session) receive(row func(values [][]byte)) error {
 	var failed *pgconn.PgError
+	s.done = 0
 	for {
 		msg, err := s.pg.Frontend().Receive()
 		if err != nil {
@@ -167,6 +169,7 @@ func (s *session) receive(row func(values [][]byte)) error {
 				if failed != nil {
 					return s.lost(failed, true) // what followed was not looked at yet
 				}
+				s.done = 0
 				continue
 			}
 			for _, stmt := range s.parsing { // the server skipped them
@@ -178,7 +181,9 @@ func (s *session) receive(row func(values [][]byte)) error {
 				return failed
 			}
 			return nil
-		case *pgproto3.BindComplete, *pgproto3.CommandComplete, *pgproto3.EmptyQueryResponse,
+		case *pgproto3.CommandComplete:
+			s.done++
+		case *pgproto3.BindComplete, *pgproto3.EmptyQueryResponse,
 			*pgproto3.NoticeResponse, *pgproto3.ParameterStatus, *pgproto3.NotificationResponse:
 		default:
 			return s.lost(fmt.Errorf("unexpected message %T", msg), false)

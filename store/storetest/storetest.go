@@ -28,6 +28,8 @@ func Run(t *testing.T, open Opener) {
 		{"ReadOwnWrites", testReadOwnWrites},
 		{"ScanOrder", testScanOrder},
 		{"ScanPages", testScanPages},
+		{"Ahead", testAhead},
+		{"AheadRace", testAheadRace},
 		{"Rollback", testRollback},
 		{"Doomed", testDoomed},
 		{"Snapshot", testSnapshot},
