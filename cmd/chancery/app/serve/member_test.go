@@ -127,6 +127,14 @@ func TestPolicyGoesFromNodeToNode(t *testing.T) {
 	if p := strings.Join(a.member.self().Problems, "; "); !strings.Contains(p, "policy.yaml is not the policy in force") {
 		t.Errorf("the file is not reported: %s", p)
 	}
+	// The records decide: that the file cannot be written is no failure.
+	file := b.node.Dir.Policy()
+	if err := errors.Join(os.Remove(file), os.MkdirAll(filepath.Join(file, "in the way"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if v, _, err := b.Apply(t.Context(), admin, []byte(hooked)); err != nil || v != first {
+		t.Errorf("without the file: version %s, %v", v, err)
+	}
 }
 
 func TestTwoNodesOfOneName(t *testing.T) {

@@ -97,9 +97,14 @@ func (s *Server) use(ctx context.Context, by string, doc []byte) (version string
 	}
 	s.begin(ctx, g, version, by, changes...)
 	if doc != nil {
-		if err := datadir.Write(s.node.Dir.Policy(), doc, 0o600); err != nil {
-			return "", nil, fmt.Errorf("the policy is in force, but not after the next start: %w", err)
-		}
+		err = datadir.Write(s.node.Dir.Policy(), doc, 0o600)
+	}
+	switch {
+	case err == nil:
+	case s.node.Shared(): // the records decide, not the file
+		s.node.Log.WarnContext(ctx, "the policy is in force; policy.yaml could not be written", "err", err)
+	default:
+		return "", nil, fmt.Errorf("the policy is in force, but not after the next start: %w", err)
 	}
 	return version, changes, nil
 }
