@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -89,6 +90,7 @@ type Certificate struct {
 	Profile   string       `json:"pf"`
 	Authority string       `json:"au"`
 	Request   string       `json:"r"`
+	Shard     int          `json:"sh,omitzero"` // of the CRL that the certificate names, from 1; 0: it names the complete one
 	Replaces  CertID       `json:"rp,omitzero"` // the one that this renews, as its requester said and the frontend checked
 
 	// Imported says where the row comes from, if the CA was restored and the row
@@ -125,6 +127,12 @@ var certificates = store.Table[Certificate]{
 		{Name: "revoked", Keys: func(c *Certificate) []string {
 			if c.Status == Good {
 				return nil
+			}
+			switch {
+			case c.Shard > 0:
+				return []string{c.Issuer, listName(c.Issuer, strconv.Itoa(c.Shard))}
+			case c.Imported == "crl":
+				return []string{c.Issuer, listName(c.Issuer, anyScope)}
 			}
 			return []string{c.Issuer}
 		}},

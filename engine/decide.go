@@ -181,7 +181,7 @@ func (e *Engine) render(ctx context.Context, set *setup, r *Request, o *outcome)
 	if d.NotAfter.After(ca.NotAfter) {
 		d.NotAfter = ca.NotAfter
 	}
-	c, err := e.template(r, d, o)
+	c, err := e.template(set, r, d, o)
 	if err != nil {
 		return &Denied{Reason: PolicyRefused, Detail: err.Error()}, nil
 	}
@@ -199,7 +199,7 @@ func (e *Engine) render(ctx context.Context, set *setup, r *Request, o *outcome)
 	return nil, err
 }
 
-func (e *Engine) template(r *Request, d *Draft, o *outcome) (*tbs.Certificate, error) {
+func (e *Engine) template(set *setup, r *Request, d *Draft, o *outcome) (*tbs.Certificate, error) {
 	var err error
 	if o.serial, err = newSerial(e.Rand); err != nil {
 		return nil, err
@@ -216,12 +216,16 @@ func (e *Engine) template(r *Request, d *Draft, o *outcome) (*tbs.Certificate, e
 	if err != nil {
 		return nil, err
 	}
+	status, err := o.issuer.statusExtensions(set.Policy.Authorities[o.issuer.Authority].CRL, r, d)
+	if err != nil {
+		return nil, err
+	}
 	c := &tbs.Certificate{
 		Serial: o.serial, Issuer: o.issuer.cert.RawSubject, Subject: subject,
 		NotBefore: d.NotBefore.UTC().Truncate(time.Second), NotAfter: d.NotAfter.UTC().Truncate(time.Second), SPKI: r.Asked.Key.SPKI,
 		Extensions: []tbs.Extension{ku, eku, tbs.SKI(r.Asked.Key.KeyID()), o.issuer.aki},
 	}
-	c.Extensions = append(c.Extensions, o.issuer.statusExtensions(d.Profile)...)
+	c.Extensions = append(c.Extensions, status...)
 	if len(d.Names) > 0 {
 		san, err := names.MarshalSAN(d.Names)
 		if err != nil {
@@ -237,7 +241,8 @@ func (e *Engine) template(r *Request, d *Draft, o *outcome) (*tbs.Certificate, e
 // and the certificate without serial and dates. For clients with a new key for
 // each run it leaves out what derives from the key.
 func digest(set *setup, r *Request, o *outcome) (string, error) {
-	body, err := tbs.WithoutSerialAndDates(o.rendered.TBS, r.KeyPerRun)
+	sharded := set.Policy.Authorities[o.issuer.Authority].CRL.Shards > 0 // each request has its own list then
+	body, err := tbs.WithoutSerialAndDates(o.rendered.TBS, r.KeyPerRun, sharded)
 	if err != nil {
 		return "", err
 	}

@@ -49,7 +49,7 @@ func Schemas() []store.Schema {
 		requests.Schema(), certificates.Schema(), grants.Schema(), deliveries.Schema(), crls.Schema(),
 		freezes.Schema(), campaigns.Schema(), settings.Schema(), audits.Schema(), quarantines.Schema(),
 		raws.Schema(), crlDERs.Schema(), blocked.Schema(), policies.Schema(),
-		authorityRows.Schema(), caChains.Schema(), unlisted.Schema(), responders.Schema(), nodes.Schema(), joins.Schema(),
+		authorityRows.Schema(), caChains.Schema(), unlisted.Schema(), responders.Schema(), changed.Schema(), crlNumbers.Schema(), crlPlaces.Schema(), everTable.Schema(), nodes.Schema(), joins.Schema(),
 	}, store.Schemas()...)
 }
 

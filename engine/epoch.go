@@ -179,12 +179,11 @@ func (e *Engine) epochOf(tx store.Tx, is *issuer) (string, error) {
 		sum := sha256.Sum256(r.raw) // answers of a delegate that was replaced are not kept
 		h.Write(sum[:])
 	}
-	c, err := crls.Get(tx, is.keyID)
-	if err == nil {
-		h.Write([]byte(c.Number))
-	} else if !store.Missing(err) {
+	number, err := crlNumbers.Get(tx, is.keyID)
+	if err != nil && !store.Missing(err) {
 		return "", err
 	}
+	h.Write(number)
 	notes := 0
 	for key, blob := range unlisted.All(tx, is.keyID+"/", past(is.keyID+"/")) {
 		if blob.Err != nil {

@@ -23,7 +23,7 @@ var forbiddenUsages = []string{
 // What may be in a leaf certificate at all, by OID. Default-deny.
 var leafExtensions = []string{
 	"2.5.29.15", "2.5.29.37", "2.5.29.14", "2.5.29.35", "2.5.29.17", // KU, EKU, SKI, AKI, SAN
-	"1.3.6.1.5.5.7.1.1", "2.5.29.31", // AIA, CDP
+	"1.3.6.1.5.5.7.1.1", "2.5.29.31", "2.5.29.46", // AIA, CDP, freshestCRL
 }
 
 // gate looks at the finished tbsCertificate, whoever shaped it, and lets through

@@ -99,7 +99,7 @@ func (e *Engine) ours(i *Issuance) (*x509.Certificate, *Certificate, error) {
 	return c, &Certificate{
 		CertID: NewCertID(is.cert.SubjectKeyId, c.SerialNumber.Bytes()), Status: Good, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		Subject: subject.String(), Names: all, SPKI: hex.EncodeToString(spki[:]), Requester: i.Requester, Profile: i.Profile,
-		Authority: is.Authority, Imported: "journal",
+		Authority: is.Authority, Imported: "journal", Shard: shardOf(c, is.keyID),
 	}, nil
 }
 
@@ -201,7 +201,7 @@ func (e *Engine) ImportStatus(ctx context.Context, a Actor, all []StatusChange) 
 			}
 		}
 		for id := range issuers {
-			if err := e.noteRevocation(tx, id); err != nil {
+			if err := e.noteMany(tx, id); err != nil {
 				return err
 			}
 		}

@@ -174,6 +174,7 @@ func (e *Engine) certificateRow(r *Request, c *x509.Certificate) (*Certificate, 
 	return &Certificate{
 		CertID: r.Cert, Status: Good, NotBefore: c.NotBefore, NotAfter: c.NotAfter, Subject: subject.String(), Names: all,
 		SPKI: hex.EncodeToString(spki[:]), Requester: r.Requester, Profile: r.Profile, Authority: e.issuers[r.Cert.Issuer].Authority, Request: r.ID,
+		Shard: shardOf(c, r.Cert.Issuer),
 	}, nil
 }
 
@@ -213,7 +214,7 @@ func (e *Engine) abandon(ctx context.Context, r *Request) error {
 		if queued, err = e.announceStatus(tx, set, row, "abandoned", now); err != nil {
 			return err
 		}
-		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), e.noteRevocation(tx, row.Issuer))
+		return errors.Join(requests.Put(tx, old, &next), certificates.Insert(tx, row), raws.Delete(tx, certKey(r.ID)), giveBackGrants(tx, &next), e.noteRevocation(tx, row))
 	})
 	if err == nil {
 		e.wakeCRL(r.Cert.Issuer)

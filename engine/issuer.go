@@ -2,10 +2,14 @@ package engine
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"chancery/engine/names"
@@ -20,7 +24,9 @@ type issuer struct {
 	keyID       string // hexadecimal
 	alg         tbs.Algorithm
 	chain       [][]byte // for clients: without the root
-	status      []tbs.Extension
+	base        string   // of the addresses in certificates
+	aia         tbs.Extension
+	freshest    tbs.Extension
 	aki         tbs.Extension
 	constraints []*names.Constraints // of every CA certificate in the chain
 	ocsp        *ocsp.Issuer
@@ -89,14 +95,64 @@ func (e *Engine) Permits(authority string, n names.Name) error {
 // address makes the extensions that say where the status of a certificate is
 // found. Every certificate has them.
 func (is *issuer) address(base string) error {
-	cdp, err := tbs.CRLDistributionPoints([]string{base + "/crl/" + is.keyID + ".crl"})
-	if err != nil {
-		return err
+	is.base = base
+	var errs [3]error
+	is.aia, errs[0] = tbs.AuthorityInfoAccess([]string{base + "/ocsp"}, []string{base + "/aia/" + is.keyID + ".crt"})
+	is.freshest, errs[1] = tbs.FreshestCRL([]string{is.listURL(base, deltaScope)})
+	_, errs[2] = is.lists(0)
+	return errors.Join(errs[:]...)
+}
+
+// listURL is where the list of a scope is published.
+func (is *issuer) listURL(base, scope string) string {
+	return base + "/crl/" + listName(is.keyID, scope) + ".crl"
+}
+
+// lists says where the list of a shard is; of 0, the complete one.
+func (is *issuer) lists(shard int) (tbs.Extension, error) {
+	scope := ""
+	if shard > 0 {
+		scope = strconv.Itoa(shard)
 	}
-	aia, err := tbs.AuthorityInfoAccess([]string{base + "/ocsp"}, []string{base + "/aia/" + is.keyID + ".crt"})
-	if err != nil {
-		return err
+	return tbs.CRLDistributionPoints([]string{is.listURL(is.base, scope)})
+}
+
+// statusExtensions say how the status of a certificate is found. That of a
+// delegate is not to be asked for (RFC 6960, Section 4.2.2.2.1; RFC 5019, Section
+// 2.2.2).
+func (is *issuer) statusExtensions(rules CRLRules, r *Request, d *Draft) ([]tbs.Extension, error) {
+	if d.Profile == ProfileOCSP {
+		return []tbs.Extension{{OID: oidOCSPNoCheck, Value: []byte{5, 0}}}, nil
 	}
-	is.status = []tbs.Extension{aia, cdp}
-	return nil
+	cdp, err := is.lists(rules.shard(r.ID))
+	if err != nil {
+		return nil, err
+	}
+	all := []tbs.Extension{is.aia, cdp}
+	if rules.Delta {
+		all = append(all, is.freshest)
+	}
+	return all, nil
+}
+
+// shard is the shard of a request's certificate, from 1; 0 without shards.
+func (c CRLRules) shard(requestID string) int {
+	if c.Shards == 0 {
+		return 0
+	}
+	h := sha256.Sum256([]byte(requestID))
+	return 1 + int(binary.BigEndian.Uint64(h[:8])%uint64(c.Shards))
+}
+
+// shardOf reads out of a certificate which list it names as its own. What was
+// signed says so, whatever the policy says by now.
+func shardOf(c *x509.Certificate, keyID string) int {
+	for _, u := range c.CRLDistributionPoints {
+		if _, name, ok := strings.Cut(u, "/crl/"+keyID+"-"); ok {
+			if k, err := strconv.Atoi(strings.TrimSuffix(name, ".crl")); err == nil && k > 0 {
+				return k
+			}
+		}
+	}
+	return 0
 }

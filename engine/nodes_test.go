@@ -275,7 +275,7 @@ func TestRevocationByASlowClockIsListed(t *testing.T) {
 	if err != nil || second.Number == first.Number {
 		t.Fatalf("not listed: %v", err)
 	}
-	if n, _ := nextNumber(first, first.ThisUpdate); second.Number != n.String() {
+	if n, _ := nextNumber(first.ThisUpdate, first.Number); second.Number != n.String() {
 		t.Errorf("two lists for one revocation: %s after %s", second.Number, first.Number)
 	}
 }

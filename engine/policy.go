@@ -48,7 +48,25 @@ type Authority struct {
 	Key      string   `json:"key,omitempty"`      // ecdsa-p256 (default), ecdsa-p384, rsa-3072, ed25519
 	Lifetime Duration `json:"lifetime,omitempty"` // default 5 years
 	Domains  []string `json:"domains,omitempty"`  // name constraint: only names in these domains, and this machine's loopback
+	CRL      CRLRules `json:"crl,omitzero"`       // which lists there are beside the complete one
 	Chains   []string `json:"chains,omitempty"`   // other chains for its certificates, each as PEM: its certificate by another CA first
+}
+
+// CRLRules say which revocation lists an authority publishes beside the complete
+// one. Either is for CAs with many revocations; a CA has one or none of them.
+type CRLRules struct {
+	Delta  bool `json:"delta,omitempty"`  // changes since the complete list, which is then made when half of its life has passed
+	Shards int  `json:"shards,omitempty"` // lists of a part of the certificates each; between 2 and 1024
+}
+
+func (c CRLRules) check() error {
+	if c.Shards < 0 || c.Shards == 1 || c.Shards > 1024 {
+		return errors.New("shards is a number between 2 and 1024")
+	}
+	if c.Shards > 0 && c.Delta {
+		return errors.New("delta and shards exclude each other: a list of a part is small enough to be made anew")
+	}
+	return nil
 }
 
 // Decide names the policy modules, in the order in which they run.

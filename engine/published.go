@@ -103,7 +103,7 @@ func (e *Engine) listRead(tx store.Tx, keyID string, l PublishedList) error {
 	if err != nil {
 		return err
 	}
-	return e.noteRevocation(tx, keyID)
+	return e.noteMany(tx, keyID)
 }
 
 // publishedList checks that a list is a complete one, signed by one of our keys.

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 
-	"chancery/engine/tbs"
 	"chancery/store"
 )
 
@@ -65,16 +64,6 @@ func (e *Engine) issuerFor(r *Request, d *Draft) *issuer {
 		d.Authority = is.Authority
 	}
 	return is
-}
-
-// statusExtensions say how the status of a certificate is found. That of a
-// delegate is not to be asked for (RFC 6960, Section 4.2.2.2.1; RFC 5019, Section
-// 2.2.2).
-func (is *issuer) statusExtensions(profile string) []tbs.Extension {
-	if profile == ProfileOCSP {
-		return []tbs.Extension{{OID: oidOCSPNoCheck, Value: []byte{5, 0}}}
-	}
-	return is.status
 }
 
 // A responder is a delegate in use.

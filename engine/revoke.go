@@ -94,7 +94,7 @@ func (e *Engine) Revoke(ctx context.Context, r Revocation) error {
 				return err
 			}
 		}
-		if err := e.noteRevocation(tx, r.ID.Issuer); err != nil {
+		if err := e.noteRevocation(tx, &next); err != nil {
 			return err
 		}
 		if r.Also != nil {

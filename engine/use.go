@@ -35,6 +35,11 @@ func (p *Policy) Check() error {
 			errs = append(errs, fmt.Errorf("profiles.%s: there is no authority %q under authorities", name, p.authority(&pr)))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(p.Authorities)) {
+		if err := p.Authorities[name].CRL.check(); err != nil {
+			errs = append(errs, fmt.Errorf("authorities.%s.crl: %w", name, err))
+		}
+	}
 	for s := range p.Frontends {
 		if !slices.Contains([]Source{ACME, SCEP, EST, Native}, s) {
 			errs = append(errs, fmt.Errorf("frontends.%s: there is no such frontend; there are acme, scep, est, native", s))
@@ -229,6 +234,9 @@ func (e *Engine) activate(ctx context.Context, p *Policy, by string) (string, er
 			return ErrPolicyMoved
 		}
 		if err := policies.Put(tx, version, doc); err != nil {
+			return err
+		}
+		if err := e.rememberRules(tx, p); err != nil {
 			return err
 		}
 		if err := putSetting(tx, "policy", version); err != nil {

@@ -1,5 +1,5 @@
-// Package crl builds complete certificate revocation lists (RFC 5280,
-// Section 5). The encoder is our own because lists grow to a million entries,
+// Package crl builds certificate revocation lists (RFC 5280, Section 5):
+// complete ones, deltas, and lists of a part of the certificates. The encoder is our own because lists grow to a million entries,
 // and because x509.CreateRevocationList lets negative numbers, reserved reasons
 // and repeated serial numbers pass.
 package crl
@@ -21,7 +21,7 @@ import (
 type Entry struct {
 	Serial     []byte    // big-endian magnitude
 	At         time.Time // of the revocation
-	Reason     int       // CRLReason; 0, unspecified, is not written
+	Reason     int       // CRLReason; 0, unspecified, is not written; 8, removeFromCRL, in deltas only
 	Invalidity time.Time // since when the key is suspect; zero: not known
 }
 
@@ -42,7 +42,7 @@ var (
 	ErrIssuer = errors.New("crl: issuer cannot sign this list")
 
 	// ErrNumber is returned for a CRL number that cannot be written.
-	ErrNumber = errors.New("crl: number is negative or longer than 20 octets")
+	ErrNumber = errors.New("crl: number is negative or longer than 20 octets, or does not follow its base")
 
 	// ErrTimes is returned when the list would end before it begins.
 	ErrTimes = errors.New("crl: nextUpdate is not after thisUpdate")
@@ -51,37 +51,59 @@ var (
 	ErrEntry = errors.New("crl: entry refused")
 )
 
-// Build makes and signs a complete list of all that the key of issuer revoked.
-// The entries stand in the order given; the first error among them ends the
-// work, so that a list is never short without anyone noticing. Fractions of
-// seconds are cut.
-func Build(issuer *x509.Certificate, key crypto.Signer, number *big.Int, thisUpdate, nextUpdate time.Time, entries iter.Seq2[Entry, error]) ([]byte, error) {
+// A List is what a list says beside its entries.
+type List struct {
+	Number                 *big.Int
+	ThisUpdate, NextUpdate time.Time
+
+	// Part makes it the list of those end-entity certificates that name one of
+	// these addresses as theirs. Without, it is the list of all.
+	Part []string
+
+	// Base makes it a delta: what changed since the complete list of this number.
+	Base *big.Int
+
+	// Freshest is where the delta to this complete list is.
+	Freshest []string
+}
+
+// Build makes and signs a list of what the key of issuer revoked. The entries
+// stand in the order given; the first error among them ends the work, so that a
+// list is never short without anyone noticing. Fractions of seconds are cut.
+func Build(issuer *x509.Certificate, key crypto.Signer, l List, entries iter.Seq2[Entry, error]) ([]byte, error) {
 	alg, err := checkIssuer(issuer, key)
 	if err != nil {
 		return nil, err
 	}
 	// RFC 5280, Section 5.2.3: not longer than 20 octets; not negative.
-	if number == nil || number.Sign() < 0 || number.BitLen() > 159 {
+	if !writable(l.Number) {
 		return nil, ErrNumber
 	}
-	if !nextUpdate.Truncate(time.Second).After(thisUpdate.Truncate(time.Second)) {
+	// Section 5.2.4: a delta refers to a list before it, and to no other delta;
+	// ours are never of a part.
+	if l.Base != nil && (!writable(l.Base) || l.Base.Cmp(l.Number) >= 0 || len(l.Part)+len(l.Freshest) > 0) {
+		return nil, fmt.Errorf("%w: a delta of number %s to %s", ErrNumber, l.Number, l.Base)
+	}
+	if !l.NextUpdate.Truncate(time.Second).After(l.ThisUpdate.Truncate(time.Second)) {
 		return nil, ErrTimes
 	}
-	head, err := appendHead(nil, issuer, alg, thisUpdate, nextUpdate)
+	head, err := appendHead(nil, issuer, alg, l.ThisUpdate, l.NextUpdate)
 	if err != nil {
 		return nil, err
 	}
-	body, err := appendEntries(entries)
+	body, err := appendEntries(entries, l.Base != nil)
 	if err != nil {
 		return nil, err
 	}
-	list := assemble(head, body, appendExtensions(nil, issuer.SubjectKeyId, number))
+	list := assemble(head, body, appendExtensions(nil, issuer.SubjectKeyId, &l))
 	signature, err := tbs.Signature(list, alg, key)
 	if err != nil {
 		return nil, fmt.Errorf("crl: %w", err)
 	}
 	return tbs.Assemble(list, alg, signature), nil
 }
+
+func writable(n *big.Int) bool { return n != nil && n.Sign() >= 0 && n.BitLen() <= 159 }
 
 func checkIssuer(issuer *x509.Certificate, key crypto.Signer) (tbs.Algorithm, error) {
 	var none tbs.Algorithm

@@ -59,7 +59,7 @@ func newAuthority(key crypto.Signer, change func(*x509.Certificate)) authority {
 func p256() *ecdsa.PrivateKey { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }
 
 func (a authority) build(number int64, entries ...crl.Entry) ([]byte, error) {
-	return crl.Build(a.cert, a.key, big.NewInt(number), now, now.Add(24*time.Hour), crl.Entries(entries...))
+	return crl.Build(a.cert, a.key, crl.List{Number: big.NewInt(number), ThisUpdate: now, NextUpdate: now.Add(24 * time.Hour)}, crl.Entries(entries...))
 }
 
 // TestParsed reads lists of all kinds of key with the standard library
@@ -145,7 +145,7 @@ func TestTimes(t *testing.T) {
 	a := newAuthority(p256(), nil)
 	this := time.Date(2049, 12, 31, 23, 59, 59, 999, time.UTC)
 	entry := crl.Entry{Serial: []byte{1}, At: this, Invalidity: this}
-	der := must(crl.Build(a.cert, a.key, big.NewInt(1), this, this.Add(time.Second), crl.Entries(entry)))
+	der := must(crl.Build(a.cert, a.key, crl.List{Number: big.NewInt(1), ThisUpdate: this, NextUpdate: this.Add(time.Second)}, crl.Entries(entry)))
 	must(x509.ParseRevocationList(der))
 	for _, want := range []string{
 		"\x17\x0d491231235959Z\x18\x0f20500101000000Z", // thisUpdate, nextUpdate
@@ -157,7 +157,7 @@ func TestTimes(t *testing.T) {
 		}
 	}
 	entry.At = entry.At.Add(time.Second)
-	der = must(crl.Build(a.cert, a.key, big.NewInt(1), this, this.Add(time.Second), crl.Entries(entry)))
+	der = must(crl.Build(a.cert, a.key, crl.List{Number: big.NewInt(1), ThisUpdate: this, NextUpdate: this.Add(time.Second)}, crl.Entries(entry)))
 	if want := "\x02\x01\x01\x18\x0f20500101000000Z"; !bytes.Contains(der, []byte(want)) {
 		t.Errorf("no %q", want)
 	}
@@ -185,15 +185,15 @@ func TestRefusals(t *testing.T) {
 	}
 
 	for _, number := range []*big.Int{nil, big.NewInt(-1), new(big.Int).Lsh(big.NewInt(1), 159)} {
-		if _, err := crl.Build(good.cert, good.key, number, now, now.Add(time.Hour), crl.Entries()); !errors.Is(err, crl.ErrNumber) {
+		if _, err := crl.Build(good.cert, good.key, crl.List{Number: number, ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, crl.Entries()); !errors.Is(err, crl.ErrNumber) {
 			t.Errorf("number %v: %v", number, err)
 		}
 	}
 	longest := new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 159), big.NewInt(1))
-	if _, err := crl.Build(good.cert, good.key, longest, now, now.Add(time.Hour), crl.Entries()); err != nil {
+	if _, err := crl.Build(good.cert, good.key, crl.List{Number: longest, ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, crl.Entries()); err != nil {
 		t.Error("number of 20 octets:", err)
 	}
-	if _, err := crl.Build(good.cert, good.key, big.NewInt(1), now, now.Add(time.Millisecond), crl.Entries()); !errors.Is(err, crl.ErrTimes) {
+	if _, err := crl.Build(good.cert, good.key, crl.List{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Millisecond)}, crl.Entries()); !errors.Is(err, crl.ErrTimes) {
 		t.Error("ends at once:", err)
 	}
 
@@ -222,7 +222,7 @@ func TestSourceFails(t *testing.T) {
 	var source iter.Seq2[crl.Entry, error] = func(yield func(crl.Entry, error) bool) {
 		_ = yield(crl.Entry{Serial: []byte{1}, At: now}, nil) && yield(crl.Entry{}, lost)
 	}
-	if _, err := crl.Build(a.cert, a.key, big.NewInt(1), now, now.Add(time.Hour), source); !errors.Is(err, lost) {
+	if _, err := crl.Build(a.cert, a.key, crl.List{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, source); !errors.Is(err, lost) {
 		t.Error(err)
 	}
 }
@@ -267,7 +267,7 @@ func benchmark(b *testing.B, n int) {
 	a := newAuthority(p256(), nil)
 	b.ReportAllocs()
 	for b.Loop() {
-		der := must(crl.Build(a.cert, a.key, big.NewInt(1), now, now.Add(time.Hour), many(n)))
+		der := must(crl.Build(a.cert, a.key, crl.List{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, many(n)))
 		b.ReportMetric(float64(len(der)), "octets")
 	}
 }

@@ -18,12 +18,18 @@ const (
 	tagGeneralizedTime = 0x18
 	tagSequence        = 0x30
 	tagExtensions      = 0xa0
+	tagNested0         = 0xa0
+	tagURI             = 0x86
 
 	// From the extension's SEQUENCE on, all but the value.
 	oidReasonCode   = "\x06\x03\x55\x1d\x15"
 	oidInvalidity   = "\x06\x03\x55\x1d\x18"
 	oidCRLNumber    = "\x06\x03\x55\x1d\x14"
 	oidAuthorityKey = "\x06\x03\x55\x1d\x23"
+
+	oidDeltaIndicator = "\x06\x03\x55\x1d\x1b"
+	oidIssuingPoint   = "\x06\x03\x55\x1d\x1c"
+	oidFreshest       = "\x06\x03\x55\x1d\x2e"
 
 	maxSerial = tbs.MaxSerial
 )
@@ -42,7 +48,7 @@ func appendHead(out []byte, issuer *x509.Certificate, alg tbs.Algorithm, thisUpd
 }
 
 // appendEntries writes the content of revokedCertificates.
-func appendEntries(entries iter.Seq2[Entry, error]) ([]byte, error) {
+func appendEntries(entries iter.Seq2[Entry, error], delta bool) ([]byte, error) {
 	var out []byte
 	seen := make(map[[maxSerial]byte]struct{})
 	for e, err := range entries {
@@ -60,6 +66,10 @@ func appendEntries(entries iter.Seq2[Entry, error]) ([]byte, error) {
 			return nil, fmt.Errorf("%w: serial number %x appears twice", ErrEntry, serial)
 		}
 		seen[id] = struct{}{}
+		if e.Reason == 8 && !delta {
+			// Section 5.3.1: removeFromCRL appears in delta lists only.
+			return nil, fmt.Errorf("%w: removeFromCRL in a complete list", ErrEntry)
+		}
 		if out, err = appendEntry(out, serial, &e); err != nil {
 			return nil, err
 		}
@@ -89,9 +99,6 @@ func appendEntry(out, serial []byte, e *Entry) ([]byte, error) {
 		// RFC 5280, Section 5.3.1: unspecified is said by leaving it out.
 	case e.Reason < 0 || e.Reason > 10 || e.Reason == 7:
 		return nil, fmt.Errorf("%w: reason %d does not exist", ErrEntry, e.Reason)
-	case e.Reason == 8:
-		// Section 5.3.1: removeFromCRL appears in delta lists only.
-		return nil, fmt.Errorf("%w: removeFromCRL in a complete list", ErrEntry)
 	default:
 		exts = append(exts, tagSequence, 10)
 		exts = append(exts, oidReasonCode...)
@@ -115,20 +122,49 @@ func appendEntry(out, serial []byte, e *Entry) ([]byte, error) {
 }
 
 // appendExtensions writes crlExtensions: AKI in its keyIdentifier form and
-// CRLNumber, neither critical (RFC 5280, Sections 5.2.1 and 5.2.3).
-func appendExtensions(out, keyID []byte, number *big.Int) []byte {
-	aki := element(tagSequence, element(0x80, keyID))
-	n := number.Bytes()
-	if len(n) == 0 || n[0]&0x80 != 0 {
-		n = append([]byte{0}, n...)
+// CRLNumber, neither critical (RFC 5280, Sections 5.2.1 and 5.2.3), and what makes
+// it another list than a complete one, critical (Sections 5.2.4 and 5.2.5).
+func appendExtensions(out, keyID []byte, l *List) []byte {
+	list := extension(oidAuthorityKey, element(tagSequence, element(0x80, keyID)))
+	list = append(list, extension(oidCRLNumber, integer(l.Number))...)
+	if l.Base != nil {
+		list = append(list, critical(oidDeltaIndicator, integer(l.Base))...)
 	}
-	list := append(extension(oidAuthorityKey, aki), extension(oidCRLNumber, element(tagInteger, n))...)
+	if len(l.Part) > 0 {
+		// onlyContainsUserCerts [1] TRUE.
+		idp := append(distributionPoint(l.Part), 0x81, 1, 0xff)
+		list = append(list, critical(oidIssuingPoint, element(tagSequence, idp))...)
+	}
+	if len(l.Freshest) > 0 {
+		// Section 5.2.6: not critical.
+		list = append(list, extension(oidFreshest, element(tagSequence, element(tagSequence, distributionPoint(l.Freshest))))...)
+	}
 	return append(out, element(tagExtensions, element(tagSequence, list))...)
+}
+
+// distributionPoint is the field of this name with fullName (Section 4.2.1.13),
+// as certificates write it.
+func distributionPoint(urls []string) []byte {
+	var all []byte
+	for _, u := range urls {
+		all = append(all, element(tagURI, []byte(u))...)
+	}
+	return element(tagNested0, element(tagNested0, all))
+}
+
+func integer(n *big.Int) []byte {
+	b := n.Bytes()
+	if len(b) == 0 || b[0]&0x80 != 0 {
+		b = append([]byte{0}, b...)
+	}
+	return element(tagInteger, b)
 }
 
 func extension(oid string, value []byte) []byte {
 	return element(tagSequence, append([]byte(oid), element(tagOctetString, value)...))
 }
+
+func critical(oid string, value []byte) []byte { return extension(oid+"\x01\x01\xff", value) }
 
 // assemble makes tBSCertList of its three parts. RFC 5280, Section 5.1.2.6:
 // without entries revokedCertificates is absent.

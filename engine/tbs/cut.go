@@ -3,6 +3,7 @@ package tbs
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
@@ -11,14 +12,18 @@ import (
 // ErrNotTBS is returned for bytes that Render did not make.
 var ErrNotTBS = errors.New("tbs: not a tbsCertificate")
 
-var subjectKeyIDOID = []byte{0x55, 0x1d, 0x0e} // 2.5.29.14
+var (
+	subjectKeyIDOID = []byte{0x55, 0x1d, 0x0e} // 2.5.29.14
+	listsOID        = []byte{0x55, 0x1d, 0x1f} // 2.5.29.31
+)
 
 // WithoutSerialAndDates returns the rendering without serialNumber and
 // validity: what an approver judges, which stays the same when the same request
 // is rendered again. With alsoKey the subjectPublicKeyInfo and the
 // subjectKeyIdentifier, which derives from it, are cut too. The two forms cannot
-// be taken for each other, for only one of them holds a key.
-func WithoutSerialAndDates(tbs []byte, alsoKey bool) ([]byte, error) {
+// be taken for each other, for only one of them holds a key. With alsoLists the
+// cRLDistributionPoints are cut, of which each request may have its own.
+func WithoutSerialAndDates(tbs []byte, alsoKey, alsoLists bool) ([]byte, error) {
 	var version, serial, alg, issuer, validity, subject, key, exts cryptobyte.String
 	body, ok := sequence(tbs)
 	if !ok ||
@@ -32,10 +37,16 @@ func WithoutSerialAndDates(tbs []byte, alsoKey bool) ([]byte, error) {
 		!body.ReadASN1Element(&exts, tagExtensions) || !body.Empty() {
 		return nil, ErrNotTBS
 	}
+	var cut [][]byte
 	if alsoKey {
-		key = nil
+		key, cut = nil, append(cut, subjectKeyIDOID)
+	}
+	if alsoLists {
+		cut = append(cut, listsOID)
+	}
+	if len(cut) > 0 {
 		var err error
-		if exts, err = withoutKeyID(exts); err != nil {
+		if exts, err = withoutExtensions(exts, cut); err != nil {
 			return nil, err
 		}
 	}
@@ -51,8 +62,8 @@ func WithoutSerialAndDates(tbs []byte, alsoKey bool) ([]byte, error) {
 	return out, nil
 }
 
-// withoutKeyID returns the extensions element without subjectKeyIdentifier.
-func withoutKeyID(exts cryptobyte.String) ([]byte, error) {
+// withoutExtensions returns the extensions element without some.
+func withoutExtensions(exts cryptobyte.String, cut [][]byte) ([]byte, error) {
 	var outer, list cryptobyte.String
 	if !exts.ReadASN1(&outer, tagExtensions) || !outer.ReadASN1(&list, asn1.SEQUENCE) || !outer.Empty() {
 		return nil, ErrNotTBS
@@ -67,7 +78,7 @@ func withoutKeyID(exts cryptobyte.String) ([]byte, error) {
 		if !ext.ReadASN1(&fields, asn1.SEQUENCE) || !fields.ReadASN1(&oid, asn1.OBJECT_IDENTIFIER) {
 			return nil, ErrNotTBS
 		}
-		if !bytes.Equal(oid, subjectKeyIDOID) {
+		if !slices.ContainsFunc(cut, func(c []byte) bool { return bytes.Equal(oid, c) }) {
 			kept = append(kept, whole...)
 		}
 	}

@@ -23,7 +23,7 @@ func TestWithoutSerialAndDates(t *testing.T) {
 	cut := func(alsoKey bool, change func(*tbs.Certificate)) string {
 		c := leaf(key1.Public())
 		change(c)
-		out := must(tbs.WithoutSerialAndDates(must(tbs.Render(c, alg)), alsoKey))
+		out := must(tbs.WithoutSerialAndDates(must(tbs.Render(c, alg)), alsoKey, false))
 		var seq asn1.RawValue
 		if rest, err := asn1.Unmarshal(out, &seq); err != nil || len(rest) > 0 {
 			t.Fatalf("not DER: %v", err)
@@ -60,7 +60,7 @@ func TestWithoutSerialAndDates(t *testing.T) {
 		}
 	}
 	for _, bad := range [][]byte{nil, {0x30, 0}, []byte(full), []byte("text")} {
-		if _, err := tbs.WithoutSerialAndDates(bad, false); !errors.Is(err, tbs.ErrNotTBS) {
+		if _, err := tbs.WithoutSerialAndDates(bad, false, false); !errors.Is(err, tbs.ErrNotTBS) {
 			t.Errorf("%x: %v", bad, err)
 		}
 	}
@@ -99,7 +99,7 @@ func FuzzRender(f *testing.F) {
 		if !bytes.Equal(last.Value, value) || last.Critical != critical || last.Id.String() != oid {
 			t.Fatalf("extension %q read back as %v", oid, last)
 		}
-		if _, err := tbs.WithoutSerialAndDates(rendered, true); err != nil {
+		if _, err := tbs.WithoutSerialAndDates(rendered, true, false); err != nil {
 			t.Fatal(err)
 		}
 	})

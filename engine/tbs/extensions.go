@@ -19,6 +19,7 @@ const (
 	OIDCRLDistributionPoints = "2.5.29.31"
 	OIDAuthorityKeyID        = "2.5.29.35"
 	OIDExtKeyUsage           = "2.5.29.37"
+	OIDFreshestCRL           = "2.5.29.46"
 	OIDAuthorityInfoAccess   = "1.3.6.1.5.5.7.1.1"
 )
 
@@ -180,6 +181,14 @@ func CRLDistributionPoints(urls []string) (Extension, error) {
 			})
 		})
 	})}, nil
+}
+
+// FreshestCRL is the freshestCRL extension, not critical: where the delta list is
+// (RFC 5280, Section 4.2.1.15).
+func FreshestCRL(urls []string) (Extension, error) {
+	x, err := CRLDistributionPoints(urls)
+	x.OID = OIDFreshestCRL
+	return x, err
 }
 
 // AuthorityInfoAccess is the authorityInfoAccess extension, not critical

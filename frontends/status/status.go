@@ -72,7 +72,7 @@ func (f *Frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.ocsp(w, r, strings.TrimPrefix(p, "/ocsp"))
 		return
 	}
-	if id, ok := file(p, "/crl/", ".crl"); ok {
+	if id, ok := list(p); ok {
 		f.file(w, r, id, f.crl)
 		return
 	}
@@ -80,7 +80,7 @@ func (f *Frontend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.file(w, r, id, f.certificate)
 		return
 	}
-	refuse(w, http.StatusNotFound, "There is nothing here. The addresses are /crl/KEYID.crl and /aia/KEYID.crt, as certificates name them.")
+	refuse(w, http.StatusNotFound, "There is nothing here. The addresses are /crl/KEYID.crl (or KEYID-SHARD, KEYID-delta) and /aia/KEYID.crt, as certificates name them.")
 }
 
 // sentPath is the path as the client sent it, nothing decoded or cleaned.
@@ -116,6 +116,23 @@ func file(path, prefix, suffix string) (string, bool) {
 		return "", false
 	}
 	return id, true
+}
+
+// list takes the name of a revocation list out of a path: a key identifier, and
+// for other lists than the complete one a hyphen and delta or the number of a shard.
+func list(path string) (string, bool) {
+	name, ok := strings.CutSuffix(path, ".crl")
+	if !ok {
+		return "", false
+	}
+	id, scope, other := strings.Cut(name, "-")
+	if _, ok := file(id+".crl", "/crl/", ".crl"); !ok {
+		return "", false
+	}
+	if other && scope != "delta" && (scope == "" || len(scope) > 4 || scope[0] == '0' || strings.Trim(scope, "0123456789") != "") {
+		return "", false
+	}
+	return strings.TrimPrefix(name, "/crl/"), true
 }
 
 // A document is what a GET of a file answers.

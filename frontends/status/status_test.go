@@ -195,6 +195,8 @@ func TestStatus_O027_Files(t *testing.T) {
 	srv, c := start(t, f)
 	for _, tt := range []struct{ path, mediaType, cache string }{
 		{"/crl/" + keyID + ".crl", "application/pkix-crl", "max-age=300, public, no-transform, must-revalidate"},
+		{"/crl/" + keyID + "-7.crl", "application/pkix-crl", "max-age=300, public, no-transform, must-revalidate"},
+		{"/crl/" + keyID + "-delta.crl", "application/pkix-crl", "max-age=300, public, no-transform, must-revalidate"},
 		{"/aia/" + keyID + ".crt", "application/pkix-cert", "max-age=3600, public, no-transform, must-revalidate"},
 	} {
 		r := get(t, srv, c, "GET", tt.path)
@@ -222,6 +224,7 @@ func TestStatus_O027_Files(t *testing.T) {
 	for _, path := range []string{
 		"/crl/", "/crl/x.crl", "/crl/" + keyID, "/crl/" + keyID + ".crt", "/crl/" + strings.ToUpper(keyID) + ".crl",
 		"/crl/../crl/" + keyID + ".crl", "/crl//" + keyID + ".crl", "/crl/%30" + keyID[1:] + ".crl", "/crl/" + keyID + ".crl/",
+		"/crl/" + keyID + "-.crl", "/crl/" + keyID + "-0.crl", "/crl/" + keyID + "-01.crl", "/crl/" + keyID + "-deltas.crl", "/crl/" + keyID + "-1-2.crl", "/crl/-1.crl", "/crl/" + keyID + "-12345.crl",
 		"/crl/ffff.crl", "/aia/ffff.crt", "/aia/" + keyID + ".crl", "/crl/" + strings.Repeat("a", 1000) + ".crl",
 	} {
 		if r := get(t, srv, c, "GET", path); r.status != 404 || r.header.Get("Cache-Control") != "no-cache" {

@@ -39,7 +39,7 @@ func (f *fake) CRL(_ context.Context, id string) (*engine.CRL, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	if id != keyID {
+	if id != keyID && id != keyID+"-7" && id != keyID+"-delta" {
 		return nil, engine.ErrNoCertificate
 	}
 	return &engine.CRL{DER: []byte("0crl"), Number: "77", ThisUpdate: testNow.Add(-time.Hour), NextUpdate: testNow.Add(24 * time.Hour)}, nil
