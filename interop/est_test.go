@@ -1,11 +1,16 @@
 package interop
 
 import (
+	"bufio"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -117,6 +122,49 @@ func TestCurlEST(t *testing.T) {
 				t.Errorf("%s: %s", what, out)
 			}
 		}
+	}
+}
+
+// TestCurlESTAttributesAndServerKeys asks what to ask for, and for a key that the
+// server makes, which openssl then uses.
+func TestCurlESTAttributesAndServerKeys(t *testing.T) {
+	t.Parallel()
+	c := startCA(t)
+	g := c.estGrant("dev.example.org")
+	for _, version := range []string{"1.2", "1.3"} {
+		tlsv := []string{"--tlsv" + version, "--tls-max", version}
+		der, err := base64.StdEncoding.DecodeString(mustCurl(t, c, append(tlsv, c.est("csrattrs"))...))
+		must(t, err)
+		file := filepath.Join(c.dir, "attrs.der")
+		write(t, file, string(der))
+		if out := c.openssl("asn1parse", "-inform", "DER", "-in", file); !strings.Contains(out, "Extension Request") || !strings.Contains(out, "Extended Key Usage") {
+			t.Error(out)
+		}
+		_, body := c.estCSR("dev"+version, "dev.example.org")
+		out := mustCurl(t, c, append(tlsv, "-i", "-u", g.ID+":"+g.Secret, "-H", pkcs10, "--data-binary", "@"+body, "--http1.1", c.est("serverkeygen"))...)
+		resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(out)), nil)
+		must(t, err)
+		_, params, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+		must(t, err)
+		parts := multipart.NewReader(resp.Body, params["boundary"])
+		var texts []string
+		for range 2 {
+			part, err := parts.NextPart()
+			must(t, err)
+			text, err := io.ReadAll(part)
+			must(t, err)
+			texts = append(texts, string(text))
+		}
+		der, err = base64.StdEncoding.DecodeString(texts[0])
+		must(t, err)
+		key := filepath.Join(c.dir, "made"+version+".key")
+		write(t, key+".der", string(der))
+		c.openssl("pkcs8", "-inform", "DER", "-in", key+".der", "-nocrypt", "-out", key)
+		leaf := c.estCertificates("made", texts[1])[0]
+		cert := key + ".crt"
+		write(t, cert, pemOf(leaf))
+		_, next := c.estCSR("next"+version, "dev.example.org")
+		mustCurl(t, c, append(tlsv, "--cert", cert, "--key", key, "-H", pkcs10, "--data-binary", "@"+next, c.est("simplereenroll"))...)
 	}
 }
 

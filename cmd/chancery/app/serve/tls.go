@@ -38,6 +38,9 @@ func (o *ownTLS) config() *tls.Config {
 		MinVersion: tls.VersionTLS12,
 		ClientAuth: tls.RequestClientCert,
 		NextProtos: []string{"h2", "http/1.1"},
+		// One record for each write: strongSwan's EST client gives up when the
+		// second part of an answer is not there yet. Ours are small.
+		DynamicRecordSizingDisabled: true,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			if c := o.have.Load(); c != nil {
 				return c, nil
