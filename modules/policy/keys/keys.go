@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"chancery/engine"
 	"chancery/engine/keys"
@@ -47,7 +48,7 @@ func New(c Config, d engine.Deps) (engine.Judge, error) {
 	if err := rules.Check(); err != nil {
 		return nil, err
 	}
-	j := judge{rules: rules, facts: d.Facts}
+	j := judge{rules: rules, facts: d.Facts, strong: &seen{}}
 	for _, path := range c.Blocklists {
 		l, err := read(path, d.Dir)
 		if err != nil {
@@ -78,6 +79,32 @@ type judge struct {
 	rules keys.Rules
 	facts engine.Facts
 	lists []*keys.Blocklist
+
+	strong *seen
+}
+
+// seen remembers some thousand keys that were found not to be weak.
+type seen struct {
+	mu   sync.Mutex
+	keys map[[32]byte]struct{}
+}
+
+const maxSeen = 4096
+
+func (s *seen) has(hash [32]byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.keys[hash]
+	return ok
+}
+
+func (s *seen) add(hash [32]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keys == nil || len(s.keys) >= maxSeen {
+		s.keys = map[[32]byte]struct{}{}
+	}
+	s.keys[hash] = struct{}{}
 }
 
 func (j judge) look(ctx context.Context, r *engine.Request, _ engine.Rendered) (engine.Verdict, error) {
@@ -104,9 +131,14 @@ func (j judge) look(ctx context.Context, r *engine.Request, _ engine.Rendered) (
 			return engine.Deny(engine.BadKey, "%v", err), nil
 		}
 	}
-	// Last, because for RSA it is the dearest.
+	// Last, because for RSA it is the dearest; and once, because what was found of
+	// a key stays true: devices keep theirs for renewals and ask again.
+	if j.strong.has(hash) {
+		return engine.Pass(), nil
+	}
 	if err := key.Weak(); err != nil {
 		return engine.Deny(engine.BadKey, "%v", err), nil
 	}
+	j.strong.add(hash)
 	return engine.Pass(), nil
 }
