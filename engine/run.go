@@ -61,6 +61,7 @@ func (e *Engine) chores(ctx context.Context, _ store.Lease) error {
 	wg.Go(func() { e.runResumer(ctx, 5*time.Second, Pending, Received) })
 	wg.Go(func() { every(ctx, 10*time.Minute, e.purge) })
 	wg.Go(func() { every(ctx, time.Minute, e.forgetNodes) })
+	wg.Go(func() { every(ctx, time.Minute, e.warnLate) })
 	wg.Wait()
 	return ctx.Err()
 }

@@ -69,7 +69,7 @@ type collector struct {
 	heap, total                                       figure
 	answers, running, panics, bytes, busy             figure
 	pending, waiting, parked, freezes, founder, ready figure
-	next, end                                         figure
+	next, end, late                                   figure
 	damaged, through                                  figure
 	updates, commits, retries, unknown, exchanges     figure
 	connections, busyConnections, mostConnections     figure
@@ -93,6 +93,7 @@ func newCollector(s *Server) *collector {
 	c.founder = c.figure(gauge, "chancery_founder_active", "Whether the founder's credential still has its roles.")
 	c.ready = c.figure(gauge, "chancery_ready", "Whether the CA can do its work.")
 	c.next = c.figure(gauge, "chancery_crl_next_update_seconds", "When the current CRL of a CA key ends.", "key")
+	c.late = c.figure(gauge, "chancery_crl_late", "CRLs that were not made anew by three quarters of their life.")
 	c.damaged = c.figure(gauge, "chancery_store_damaged", "Damaged records that reading everything found last.")
 	c.through = c.figure(gauge, "chancery_store_checked_seconds", "When everything stored was last read to the end; 0: not yet.")
 	c.updates = c.figure(counter, "chancery_store_updates_total", "Transactions that have written something.")
@@ -206,6 +207,11 @@ func (c *collector) authority(ctx context.Context, tell teller) error {
 	for key, at := range h.CRLs {
 		tell(c.next, float64(at.Unix()), key)
 	}
+	late, err := c.server.node.Engine.LateLists(ctx)
+	if err != nil {
+		return err
+	}
+	tell(c.late, float64(len(late)))
 	all, err := c.server.node.Engine.Authorities(ctx)
 	if err != nil {
 		return err

@@ -3,8 +3,11 @@ package serve
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
+
+	"chancery/engine"
 )
 
 // healthz says that the process answers.
@@ -78,6 +81,16 @@ func (s *Server) unready(ctx context.Context) []string {
 		}
 		if s.node.Now().After(a.Chain[0].NotAfter) {
 			why = append(why, "authority "+a.Name+" has expired")
+		}
+	}
+	late, err := s.node.Engine.LateLists(ctx)
+	if err != nil {
+		return append(why, "the records cannot be read; see the log")
+	}
+	for _, l := range late {
+		said := slices.ContainsFunc(all, func(a engine.AuthorityInfo) bool { return a.KeyID == l.Name })
+		if !said && s.node.Now().After(l.NextUpdate) {
+			why = append(why, "the CRL "+l.Name+" of authority "+l.Authority+" has ended")
 		}
 	}
 	return why
