@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -19,23 +20,30 @@ import (
 // clockSkew is how far another clock may be ahead of ours.
 const clockSkew = 5 * time.Minute
 
-// ReadPublished takes the last CRL of a CA key that was published before the
-// restore, in DER: what it lists is revoked from now on, and the numbers go on
-// from its number. It returns what changed. A list that is older than the records
-// is refused.
+// ReadPublished takes a CRL that was published before the restore, in DER: what it
+// lists is revoked from now on, and the numbers go on above its number. It returns
+// what changed. The last complete list of a CA key lets its status be told again;
+// one that is older than the records is refused. A delta or the list of a part adds
+// what it lists.
 func (e *Engine) ReadPublished(ctx context.Context, a Actor, der []byte, from string) ([]Change, error) {
 	list, is, err := e.publishedList(der)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.notOlder(ctx, list, is); err != nil {
-		return nil, err
+	part := slices.ContainsFunc(list.Extensions, partial)
+	if !part {
+		if err := e.notOlder(ctx, list, is); err != nil {
+			return nil, err
+		}
 	}
 	var done []Change
 	for batch := range slices.Chunk(list.RevokedCertificateEntries, batchSize) {
 		var now []Change
 		if err := e.update(ctx, func(tx store.Tx) error {
 			now = nil
+			if err := e.mustBeRestored(tx); err != nil {
+				return err
+			}
 			for i := range batch {
 				c, err := e.applyEntry(tx, is, &batch[i])
 				if err != nil {
@@ -45,15 +53,25 @@ func (e *Engine) ReadPublished(ctx context.Context, a Actor, der []byte, from st
 					now = append(now, *c)
 				}
 			}
-			return e.recordChanges(tx, a, now...)
+			if len(now) == 0 {
+				return nil
+			}
+			return errors.Join(e.noteMany(tx, is.keyID), e.recordChanges(tx, a, now...))
 		}); err != nil {
 			return done, err
 		}
 		done = append(done, now...)
 	}
-	read := Change{"restore-crl", is.keyID, fmt.Sprintf("authority %s, number %s of %s, with %d entries, from %s", is.Authority, list.Number,
+	act := "restore-crl"
+	if part {
+		act = "restore-crl-part"
+	}
+	read := Change{act, is.keyID, fmt.Sprintf("authority %s, number %s of %s, with %d entries, from %s", is.Authority, list.Number,
 		list.ThisUpdate.UTC().Format(time.RFC3339), len(list.RevokedCertificateEntries), from)}
 	return append(done, read), e.update(ctx, func(tx store.Tx) error {
+		if part {
+			return errors.Join(e.mustBeRestored(tx), goOnAbove(tx, is.keyID, list.Number.String()), e.recordChanges(tx, a, read))
+		}
 		next := &CRL{Issuer: is.keyID, Number: list.Number.String(), ThisUpdate: list.ThisUpdate.UTC(), NextUpdate: list.NextUpdate.UTC()}
 		if err := e.goOnFrom(tx, next, der); err != nil {
 			return err
@@ -106,7 +124,8 @@ func (e *Engine) listRead(tx store.Tx, keyID string, l PublishedList) error {
 	return e.noteMany(tx, keyID)
 }
 
-// publishedList checks that a list is a complete one, signed by one of our keys.
+// publishedList checks that a list is signed by one of our keys, and that we know
+// what it says.
 func (e *Engine) publishedList(der []byte) (*x509.RevocationList, *issuer, error) {
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
@@ -119,11 +138,11 @@ func (e *Engine) publishedList(der []byte) (*x509.RevocationList, *issuer, error
 	if err := list.CheckSignatureFrom(is.cert); err != nil || !bytes.Equal(list.RawIssuer, is.cert.RawSubject) {
 		return nil, nil, fmt.Errorf("%w: this CRL names authority %s but its key did not sign it: %w", ErrBadInput, is.Authority, err)
 	}
-	// RFC 5280, Section 5.2: a list with a critical extension that is not
-	// understood (a delta, a part, another issuer's) does not say all.
+	// RFC 5280, Section 5.2: what a list with a critical extension says that is
+	// not understood, nobody knows.
 	for _, x := range list.Extensions {
-		if x.Critical {
-			return nil, nil, fmt.Errorf("%w: this CRL has the critical extension %s, so it is not the complete list", ErrBadInput, x.Id)
+		if x.Critical && !partial(x) {
+			return nil, nil, fmt.Errorf("%w: this CRL has the critical extension %s, which this program does not know", ErrBadInput, x.Id)
 		}
 	}
 	for i := range list.RevokedCertificateEntries {
@@ -188,6 +207,15 @@ func (e *Engine) goOnFrom(tx store.Tx, next *CRL, der []byte) error {
 	return crlDERs.Put(tx, next.Issuer, der)
 }
 
+// goOnAbove has the next list of a CA key, of whatever scope, go above a number.
+func goOnAbove(tx store.Tx, keyID, number string) error {
+	have, err := crlNumbers.Get(tx, keyID)
+	if err != nil && !store.Missing(err) || !higher(number, string(have)) {
+		return err
+	}
+	return crlNumbers.Put(tx, keyID, []byte(number))
+}
+
 // higher compares CRL numbers; one that cannot be read is lower than any.
 func higher(a, b string) bool {
 	x, ok := new(big.Int).SetString(a, 10)
@@ -199,7 +227,10 @@ func higher(a, b string) bool {
 func (e *Engine) applyEntry(tx store.Tx, is *issuer, en *x509.RevocationListEntry) (*Change, error) {
 	id := CertID{is.keyID, serialText(en.SerialNumber.Bytes())}
 	reason := en.ReasonCode
-	if reason < 0 || reason > 10 || reason == 7 || reason == 8 { // none that a complete list may hold
+	switch {
+	case reason == 8: // of a delta, that a hold ended, or that it expired: an officer releases again
+		return nil, nil
+	case reason < 0, reason > 10, reason == 7: // there is none
 		reason = 0
 	}
 	f := fact{id: id, status: Revoked, reason: reason, at: en.RevocationTime.UTC(), by: "the published CRL"}
@@ -219,6 +250,12 @@ func (e *Engine) applyEntry(tx store.Tx, is *issuer, en *x509.RevocationListEntr
 		return nil, err
 	}
 	return e.applyFact(tx, old, f)
+}
+
+// partial reports whether an extension says that a list is not a complete one: a
+// delta, or that of a part (RFC 5280, Sections 5.2.4 and 5.2.5).
+func partial(x pkix.Extension) bool {
+	return x.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 27}) || x.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 28})
 }
 
 func criticalIn(x pkix.Extension) bool { return x.Critical && !x.Id.Equal(oidReason) }

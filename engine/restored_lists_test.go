@@ -39,9 +39,9 @@ func TestWhatIsNoLastList(t *testing.T) {
 	main := w.conf.Issuers[0]
 	forged := sign(main, x509.RevocationList{})
 	forged[len(forged)-5] ^= 1
-	delta := x509.RevocationList{ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 27}, Critical: true, Value: []byte{2, 1, 1}}}}
+	strange := x509.RevocationList{ExtraExtensions: []pkix.Extension{{Id: []int{2, 5, 29, 99}, Critical: true, Value: []byte{2, 1, 1}}}}
 	for name, der := range map[string][]byte{
-		"older": old[0], "of another CA": sign(other, x509.RevocationList{}), "forged": forged, "a delta": sign(main, delta),
+		"older": old[0], "of another CA": sign(other, x509.RevocationList{}), "forged": forged, "what is not understood": sign(main, strange),
 		"no list": []byte("hello"), "empty": nil,
 	} {
 		if _, err := w.ReadPublished(t.Context(), restorer, der, "x"); !errors.Is(err, ErrBadInput) {
@@ -117,4 +117,53 @@ func TestAListThatIsFoundLater(t *testing.T) {
 			w.sound()
 		})
 	}
+}
+
+// With deltas, the complete list may be days old: what was revoked since is in the
+// delta. That alone does not let the status of the key be told.
+func TestDeltaAfterARestore(t *testing.T) {
+	w := newWorld(t)
+	w.rules(CRLRules{Delta: true})
+	i, cert := w.issue(w.submission("1", newKey(t), "a.test"))
+	held, heldCert := w.issue(w.submission("2", newKey(t), "b.test"))
+	w.refresh()
+	file := w.backup()
+	revoke := func(r Revocation) {
+		t.Helper()
+		w.advanceClock(time.Minute)
+		if err := w.Revoke(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke(Revocation{ID: held.ID, Reason: 6})
+	complete := w.currentCRL().Raw
+	revoke(Revocation{ID: held.ID, Release: true})
+	revoke(Revocation{ID: i.ID, Reason: 4})
+	w.refresh()
+	delta := w.list(deltaScope)
+	if reason, ok := entryIn(delta, cert.SerialNumber); !ok || reason != 4 {
+		t.Fatal("the delta does not say what is to be tried")
+	}
+	if reason, ok := entryIn(delta, heldCert.SerialNumber); !ok || reason != 8 {
+		t.Fatal("the delta does not end the hold")
+	}
+
+	w.restore(file)
+	if _, err := w.ReadPublished(t.Context(), restorer, delta.Raw, "a copy"); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := w.Quarantine(t.Context()); err != nil || len(w.Unread(q)) != 2 {
+		t.Errorf("a delta stands for the complete list: %v", err)
+	}
+	w.readLists(complete)
+	if r := w.ocsp(cert); r.Status != ocsp.Revoked || r.RevocationReason != 4 {
+		t.Errorf("what only the delta lists: %+v", r)
+	}
+	if r := w.ocsp(heldCert); r.Status != ocsp.Revoked || r.RevocationReason != 6 {
+		t.Errorf("a hold that had ended: %+v", r)
+	}
+	if l := w.currentCRL(); l.Number.Cmp(delta.Number) <= 0 || len(l.RevokedCertificateEntries) != 2 {
+		t.Errorf("list %v after %v, %d entries", l.Number, delta.Number, len(l.RevokedCertificateEntries))
+	}
+	w.sound()
 }

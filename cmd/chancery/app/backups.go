@@ -150,7 +150,7 @@ func (a *app) restoreFlags(c *cobra.Command, dir, file, dsn *string, ev *backup.
 	places(c, dir, file)
 	f := c.Flags()
 	f.StringVar(dsn, "dsn", "", "PostgreSQL database to restore into, whatever the settings say: file:FILE or env:VARIABLE that holds its DSN, or a DSN without a password")
-	f.StringArrayVar(&ev.CRLs, "crl", nil, "file or URL of the last published CRL of a CA key; may be given many times")
+	f.StringArrayVar(&ev.CRLs, "crl", nil, "file or URL of the last published CRL of a CA key, and of its delta or parts; may be given many times")
 	f.StringArrayVar(&ev.NoCRL, "no-published-crl", nil, "KEYID=WHY: there is no published CRL of this CA key; say why")
 	f.StringArrayVar(&ev.Journals, "journal", nil, "journal of a file exit, a folder or a file; may be given many times")
 }
