@@ -69,7 +69,7 @@ type collector struct {
 	heap, total                                       figure
 	answers, running, panics, bytes, busy             figure
 	pending, waiting, parked, freezes, founder, ready figure
-	next, end, late                                   figure
+	next, end, late, unfetched                        figure
 	damaged, through                                  figure
 	updates, commits, retries, unknown, exchanges     figure
 	connections, busyConnections, mostConnections     figure
@@ -94,6 +94,7 @@ func newCollector(s *Server) *collector {
 	c.ready = c.figure(gauge, "chancery_ready", "Whether the CA can do its work.")
 	c.next = c.figure(gauge, "chancery_crl_next_update_seconds", "When the current CRL of a CA key ends.", "key")
 	c.late = c.figure(gauge, "chancery_crl_late", "CRLs that were not made anew by three quarters of their life.")
+	c.unfetched = c.figure(gauge, "chancery_crl_not_served", "Complete CRLs that are not to be had, or not current, at the address in certificates.")
 	c.damaged = c.figure(gauge, "chancery_store_damaged", "Damaged records that reading everything found last.")
 	c.through = c.figure(gauge, "chancery_store_checked_seconds", "When everything stored was last read to the end; 0: not yet.")
 	c.updates = c.figure(counter, "chancery_store_updates_total", "Transactions that have written something.")
@@ -212,6 +213,9 @@ func (c *collector) authority(ctx context.Context, tell teller) error {
 		return err
 	}
 	tell(c.late, float64(len(late)))
+	if c.server.refetch != nil {
+		tell(c.unfetched, float64(c.server.refetch.wrong()))
+	}
 	all, err := c.server.node.Engine.Authorities(ctx)
 	if err != nil {
 		return err

@@ -33,6 +33,7 @@ type Server struct {
 	tls       *ownTLS
 	access    []*access.Access
 	member    *member
+	refetch   *refetch
 	limits    *limit.Set
 
 	mu       sync.Mutex // of changes: one policy at a time
@@ -97,6 +98,7 @@ func newServer(n *node.Node, frontends []Frontend, l *listeners) (*Server, error
 	own := ownNames(n, l.https, l.admin)
 	s := &Server{node: n, frontends: frontends, limits: new(limit.Set), tls: &ownTLS{node: n, names: certifiable(n, own)}}
 	s.member = &member{s: s, started: n.Now().UTC()}
+	s.refetch = &refetch{engine: n.Engine, now: n.Now, log: n.Log, get: fetchList}
 	s.status = status.New(status.Deps{Engine: withRoots{n.Engine}, Now: n.Now, Log: n.Log})
 	if s.metrics, err = newMetrics(s); err != nil {
 		return nil, err
@@ -141,6 +143,7 @@ func (s *Server) run(ctx context.Context, l *listeners, g *generation, hup <-cha
 	var own sync.WaitGroup
 	own.Go(func() { s.tls.run(work) })
 	own.Go(func() { s.scrub(work) })
+	own.Go(func() { s.refetch.run(work) })
 
 	servers, failed, err := s.answer(l)
 	if err != nil {
