@@ -39,17 +39,16 @@ func TestMain(m *testing.M) { os.Exit(backends.Run(m)) }
 // A world is the frontend on the real engine, with a small stand-in for the
 // profile module and an ECDSA CA.
 type world struct {
-	t       testing.TB
-	mu      sync.Mutex
-	clock   time.Time
-	db      backends.DB
-	engine  *engine.Engine
-	ra      *RA
-	front   *Frontend
-	config  Config
-	deps    Deps
-	ca      *x509.Certificate
-	profile map[string]engine.Profile
+	t      testing.TB
+	mu     sync.Mutex
+	clock  time.Time
+	db     backends.DB
+	engine *engine.Engine
+	ra     *RA
+	front  *Frontend
+	config Config
+	deps   Deps
+	ca     *x509.Certificate
 }
 
 var admin = engine.Actor{Person: "olga", Principal: "key:01", Roles: []engine.Role{engine.Officer, engine.Admin}, Via: "test"}
