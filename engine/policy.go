@@ -114,14 +114,15 @@ type Profile struct {
 	Keys        keys.Rules   `json:"keys,omitzero"`
 	Names       NameRules    `json:"names,omitzero"`
 	Subject     SubjectRules `json:"subject,omitzero"`
-	Validity    Duration     `json:"validity"`               // required
-	MinValidity Duration     `json:"min_validity,omitempty"` // a shorter certificate is a denial; default: a tenth of validity
-	Renewal     RenewalRules `json:"renewal,omitzero"`       // when clients that ask are told to renew
-	KeyUsage    []string     `json:"key_usage,omitempty"`    // default: digitalSignature
-	ExtKeyUsage []string     `json:"eku"`                    // required, not empty
-	Approval    string       `json:"approval,omitempty"`     // none (default) or manual
-	CAA         bool         `json:"caa,omitempty"`          // issue only what the CAA records of the names admit (RFC 8659)
-	Public      bool         `json:"public,omitempty"`       // for names of the public DNS only, and with CAA
+	Validity    Duration     `json:"validity"`                     // required
+	MinValidity Duration     `json:"min_validity,omitempty"`       // a shorter certificate is a denial; default: a tenth of validity
+	Renewal     RenewalRules `json:"renewal,omitzero"`             // when clients that ask are told to renew
+	LateRenewal Duration     `json:"renew_after_expiry,omitempty"` // how long after its end a certificate can still be renewed, by EST and with the same key; default: not at all
+	KeyUsage    []string     `json:"key_usage,omitempty"`          // default: digitalSignature
+	ExtKeyUsage []string     `json:"eku"`                          // required, not empty
+	Approval    string       `json:"approval,omitempty"`           // none (default) or manual
+	CAA         bool         `json:"caa,omitempty"`                // issue only what the CAA records of the names admit (RFC 8659)
+	Public      bool         `json:"public,omitempty"`             // for names of the public DNS only, and with CAA
 
 	usages     []string // ExtKeyUsage as OIDs
 	delegate   bool     // of Chancery's OCSP responders

@@ -48,6 +48,11 @@ type Endpoint struct {
 	// Section 4.4): for devices that have no good randomness of their own.
 	ServerKeys bool `json:"server_keys,omitempty"`
 
+	// Manufacturers are roots in PEM whose devices may introduce themselves by the
+	// certificates that they were made with (IDevID). That says who they are, and
+	// warrants no name.
+	Manufacturers []string `json:"manufacturers,omitempty"`
+
 	// Wrap breaks the base64 of answers into lines for every client, not only for
 	// those that are known to need it.
 	Wrap bool `json:"wrap,omitempty"`
@@ -70,7 +75,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, wrap)", name, err)
+			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, manufacturers, wrap)", name, err)
 		}
 		c[name] = e
 	}
@@ -147,6 +152,8 @@ func (e *Endpoint) check(name string, d *Deps) error {
 		return fmt.Errorf("authenticate is any, password, certificate or both, not %q", e.Authenticate)
 	case e.Linking != "" && e.Linking != required:
 		return fmt.Errorf("linking is required, or left out, not %q", e.Linking)
+	case len(e.Manufacturers) > 0 && e.Authenticate == password:
+		return errors.New("manufacturers: no certificates are taken with authenticate: password")
 	case e.CSRAttributes != "" && e.CSRAttributes != "list" && e.CSRAttributes != template:
 		return fmt.Errorf("csr_attributes is list or template, not %q", e.CSRAttributes)
 	}

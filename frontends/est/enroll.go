@@ -28,7 +28,7 @@ func (f *Frontend) simpleEnroll(w http.ResponseWriter, r *http.Request, p *endpo
 	if err != nil {
 		return err
 	}
-	return f.submit(w, r, p, csr, engine.Submission{Requester: c.principal, Proofs: c.proofs}, "enroll")
+	return f.submit(w, r, p, csr, engine.Submission{Requester: c.principal, Proofs: c.proofs, Claims: c.claims}, "enroll")
 }
 
 // request reads the certification request and ties it to the connection.

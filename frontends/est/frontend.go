@@ -1,6 +1,7 @@
 package est
 
 import (
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"net/http"
@@ -31,6 +32,7 @@ type endpoint struct {
 	Endpoint
 	name    string
 	profile engine.Profile
+	makers  *x509.CertPool // of devices; nil: none
 
 	mu      sync.Mutex
 	cacerts []byte // the answer in DER, once it was made
@@ -42,13 +44,17 @@ func New(c Config, d Deps) (*Frontend, error) {
 		return nil, err
 	}
 	f := &Frontend{d: d, endpoints: map[string]*endpoint{}, clients: clientcert.New(d.Records, d.Now), origin: http.NewCrossOriginProtection(),
-		making: make(chan struct{}, makers)}
+		making: make(chan struct{}, making)}
 	for _, name := range slices.Sorted(maps.Keys(c)) {
 		e := c[name]
 		if err := e.check(name, &d); err != nil {
 			return nil, fmt.Errorf("frontends.est.%s: %w", name, err)
 		}
-		f.endpoints[name] = &endpoint{Endpoint: e, name: name, profile: d.Profiles[e.Profile]}
+		makers, err := manufacturers(e.Manufacturers)
+		if err != nil {
+			return nil, fmt.Errorf("frontends.est.%s.%w", name, err)
+		}
+		f.endpoints[name] = &endpoint{Endpoint: e, name: name, profile: d.Profiles[e.Profile], makers: makers}
 	}
 	return f, nil
 }

@@ -18,9 +18,12 @@ type client struct {
 	principal engine.Principal
 	proofs    []engine.Proof
 
-	// Of the certificate that the client authenticated with, if it did.
+	claims []engine.Claim // what a manufacturer says of it
+
+	// Of the certificate of ours that the client authenticated with, if it did.
 	row  *engine.Certificate
 	cert *x509.Certificate
+	late bool // it has ended
 }
 
 // enrollee says who wants a certificate (RFC 7030, Section 3.2.3 and 3.3.2): the
@@ -81,8 +84,10 @@ func (f *Frontend) andPassword(r *http.Request, p *endpoint, c *client) (*client
 	if err != nil {
 		return nil, err
 	}
-	byPassword.row, byPassword.cert = c.row, c.cert
-	byPassword.proofs = append(byPassword.proofs, engine.Proof{Method: engine.ClientCert, Principal: byPassword.principal, Ref: c.row.CertID.String(), At: f.d.Now()})
+	byPassword.row, byPassword.cert, byPassword.claims = c.row, c.cert, c.claims
+	shown := c.proofs[len(c.proofs)-1] // the certificate
+	shown.Principal = byPassword.principal
+	byPassword.proofs = append(byPassword.proofs, shown)
 	return byPassword, nil
 }
 
@@ -121,7 +126,9 @@ func (f *Frontend) grant(r *http.Request, p *endpoint) (*engine.Grant, error) {
 func (f *Frontend) byCertificate(r *http.Request, p *endpoint) (*client, error) {
 	ctx := r.Context()
 	row, err := f.identify(ctx, r.TLS.PeerCertificates, p)
-	if err != nil {
+	if no := new(refusal); errors.As(err, &no) && p.made(r.TLS.PeerCertificates, f.d.Now()) && !f.ours(r.TLS.PeerCertificates[0]) {
+		return f.byManufacturer(r, p)
+	} else if err != nil {
 		return nil, err
 	}
 	c := &client{principal: engine.Principal("key:" + row.SPKI), row: row, cert: r.TLS.PeerCertificates[0]}

@@ -1,20 +1,21 @@
 package est_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/hex"
 	"math/big"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"bufio"
-	"net/http"
 
 	"chancery/engine"
 )
@@ -164,6 +165,13 @@ func TestEST_E015_E016_XE004_ClientCertificates(t *testing.T) {
 		if name == "server only" || name == "other tenant's" {
 			before++
 		}
+		// Nothing but who it is stands in the way.
+		x, err := x509.ParseCertificate(cert.Certificate[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		spki := sha256.Sum256(x.RawSubjectPublicKeyInfo)
+		w.held(engine.Principal("key:"+hex.EncodeToString(spki[:])), "dev.example.org")
 		for _, op := range []string{"simpleenroll", "simplereenroll", "certs/simpleenroll"} {
 			for range 2 { // the second time from what is remembered
 				a := w.client(cert).post(op, csr)

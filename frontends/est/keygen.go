@@ -34,9 +34,9 @@ const (
 	asymmDecryptKeyI = "1.2.840.113549.1.9.16.2.54"
 )
 
-// makers bounds how many RSA keys are made at a time: each takes a processor for
+// making bounds how many RSA keys are made at a time: each takes a processor for
 // up to seconds.
-const makers = 2
+const making = 2
 
 // serverKeyGen is RFC 7030, Section 4.4: the server makes the key, and gives it
 // out over the connection. The key is in no record and no log, so each answer has
@@ -104,7 +104,7 @@ func (f *Frontend) keyedSubmission(asked *pkcs10.Request, key crypto.Signer, c *
 	if err != nil {
 		return engine.Submission{}, err
 	}
-	s := engine.Submission{Source: engine.EST, Endpoint: p.name, Requester: c.principal, Proofs: c.proofs, Form: engine.PKCS10, Body: body,
+	s := engine.Submission{Source: engine.EST, Endpoint: p.name, Requester: c.principal, Proofs: c.proofs, Claims: c.claims, Form: engine.PKCS10, Body: body,
 		Profile: p.Profile, KeyPerRun: true, Key: engine.NewKey(engine.EST, p.name, p.profile.Authority, c.principal, "serverkeygen:"+hex.EncodeToString(id[:]))}
 	if c.row != nil && c.row.Profile == p.Profile && p.renews(asked, c) == nil {
 		f.renewal(&s, c)

@@ -1,6 +1,7 @@
 package est
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"chancery/engine"
 	"chancery/engine/names"
 	"chancery/engine/pkcs10"
+	"chancery/frontends/internal/clientcert"
 )
 
 // proofLife is how long a certificate that was good warrants its names to whom it
@@ -25,6 +27,9 @@ func (f *Frontend) simpleReenroll(w http.ResponseWriter, r *http.Request, p *end
 	csr, err := f.request(w, r, p)
 	if err != nil {
 		return err
+	}
+	if c.late && !bytes.Equal(csr.Key.SPKI, c.cert.RawSubjectPublicKeyInfo) {
+		return refuse(http.StatusForbidden, "The certificate has ended: it can be renewed with its own key only.")
 	}
 	if c.row.Profile != p.Profile {
 		return refuse(http.StatusForbidden, "The certificate is of profile "+c.row.Profile+", which is not renewed at this address.")
@@ -51,9 +56,15 @@ func (f *Frontend) holder(r *http.Request, p *endpoint) (*client, error) {
 	if len(r.TLS.PeerCertificates) == 0 {
 		return nil, refuse(http.StatusForbidden, "A renewal needs the certificate that is renewed, in the TLS handshake. Without it, use simpleenroll.")
 	}
-	c, err := f.byCertificate(r, p)
+	c, err := f.late(r, p)
+	if c == nil && err == nil {
+		c, err = f.byCertificate(r, p)
+	}
+	if err == nil && c.row == nil { // a manufacturer's is not ours to renew
+		err = &refusal{status: http.StatusUnauthorized}
+	}
 	var no *refusal
-	if errors.As(err, &no) && no.status == http.StatusUnauthorized { // a password would not help
+	if errors.As(err, &no) && (no.status == http.StatusUnauthorized || no.status == http.StatusForbidden) { // a password would not help
 		return nil, &refusal{status: http.StatusForbidden, cause: no.cause, detail: "The client certificate is not one of this CA that is in force, so it cannot be renewed."}
 	} else if err != nil {
 		return nil, err
@@ -65,6 +76,30 @@ func (f *Frontend) holder(r *http.Request, p *endpoint) (*client, error) {
 	}
 	f.d.Note(r.Context(), "requester", string(c.principal))
 	return c, nil
+}
+
+// late is for the device that was off, or that nobody could visit, when it should
+// have renewed its certificate. The profile must allow it; nil: it does not, or
+// the certificate has not ended. All else holds as on its last day: it is ours,
+// byte for byte as recorded, and was not revoked.
+func (f *Frontend) late(r *http.Request, p *endpoint) (*client, error) {
+	sent, grace, now := r.TLS.PeerCertificates, time.Duration(p.profile.LateRenewal), f.d.Now()
+	if grace <= 0 || !now.After(sent[0].NotAfter) || now.Sub(sent[0].NotAfter) > grace {
+		return nil, nil
+	}
+	row, err := f.clients.Expired(r.Context(), sent, f.d.Anchors)
+	switch {
+	case errors.Is(err, clientcert.ErrRefused):
+		return nil, p.unauthorized(err)
+	case err != nil:
+		return nil, err
+	case row.Authority != p.profile.Authority:
+		return nil, p.unauthorized(errors.New("the client certificate is of authority " + row.Authority))
+	}
+	f.d.Note(r.Context(), "late", now.Sub(sent[0].NotAfter).Truncate(time.Second).String())
+	who := engine.Principal("key:" + row.SPKI)
+	return &client{principal: who, row: row, cert: sent[0], late: true,
+		proofs: []engine.Proof{{Method: engine.ClientCert, Principal: who, Ref: row.CertID.String(), At: now}}}, nil
 }
 
 // renews checks that the request asks for the subject and the names of the

@@ -110,6 +110,14 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	anchors.AddCert(w.issuers["second"].Chain[0])
 	w.deps = est.Deps{Requests: w.engine, Authorities: w.engine, Grants: w.engine, Records: w.engine, Anchors: anchors,
 		Profiles: w.engine.Profiles(), Now: w.clock, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
+	w.restart()
+	return w
+}
+
+// restart serves w.config.
+func (w *world) restart() {
+	t := w.t
+	t.Helper()
 	front, err := est.New(w.config, w.deps)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +127,6 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 	w.server.StartTLS()
 	t.Cleanup(w.server.Close)
-	return w
 }
 
 func policy() engine.Policy {

@@ -45,10 +45,23 @@ func New(r Records, now func() time.Time) *Verifier { return &Verifier{records: 
 // row is shared and must not be changed. The error is ErrRefused, or that of the
 // records.
 func (v *Verifier) Identify(ctx context.Context, sent []*x509.Certificate, anchors *x509.CertPool) (*engine.Certificate, error) {
+	return v.identify(ctx, sent, anchors, v.now())
+}
+
+// Expired is Identify for a certificate that has ended, as on the last day of its
+// life. How long that may be ago is for the caller to check, in the row.
+func (v *Verifier) Expired(ctx context.Context, sent []*x509.Certificate, anchors *x509.CertPool) (*engine.Certificate, error) {
+	if len(sent) == 0 || !v.now().After(sent[0].NotAfter) {
+		return nil, fmt.Errorf("%w: it has not ended", ErrRefused)
+	}
+	return v.identify(ctx, sent, anchors, sent[0].NotAfter)
+}
+
+func (v *Verifier) identify(ctx context.Context, sent []*x509.Certificate, anchors *x509.CertPool, at time.Time) (*engine.Certificate, error) {
 	if len(sent) == 0 || anchors == nil {
 		return nil, fmt.Errorf("%w: there is none", ErrRefused)
 	}
-	if err := v.verify(sent, anchors); err != nil {
+	if err := v.verify(sent, anchors, at); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	row, err := v.records.Identify(ctx, sent[0].Raw)
@@ -63,8 +76,8 @@ func (v *Verifier) Identify(ctx context.Context, sent []*x509.Certificate, ancho
 	return row, nil
 }
 
-func (v *Verifier) verify(sent []*x509.Certificate, anchors *x509.CertPool) error {
-	now, leaf := v.now(), sent[0]
+func (v *Verifier) verify(sent []*x509.Certificate, anchors *x509.CertPool, now time.Time) error {
+	leaf := sent[0]
 	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) || leaf.IsCA {
 		return errors.New("it is not in force, or that of a CA")
 	}
