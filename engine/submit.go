@@ -346,8 +346,11 @@ func (e *Engine) disposition(ctx context.Context, r *Request) (Disposition, erro
 	case StateAbandoned:
 		return Denied{r.ID, Abandoned, "the request was interrupted and not finished in time; submit it again"}, nil
 	case StateIssued:
-		_, der, err := e.Certificate(ctx, r.Cert)
-		if err != nil {
+		var der []byte
+		if err := e.view(ctx, func(tx store.Tx) (err error) {
+			der, err = raws.Get(tx, certKey(r.ID))
+			return err
+		}); err != nil {
 			return nil, fmt.Errorf("certificate of request %s: %w", r.ID, err)
 		}
 		return e.issued(r, der), nil
