@@ -185,7 +185,23 @@ func withoutKeys(t *testing.T, a, b *ca) {
 		t.Errorf("n2 is not ready: %s", got)
 	}
 	serial := b.enroll(a, "handed.example.org")
+	b.says(a, serial, "good")
 	b.revoked(a, serial)
+	b.says(a, serial, "revoked")
+}
+
+// says has openssl ask this node by OCSP; one without the CA key answers with the
+// key that it was delegated to.
+func (c *ca) says(founder *ca, serial, word string) {
+	c.t.Helper()
+	eventually(c.t, 15*time.Second, func() error {
+		out, errs, code := execute(c.t, c.dir, nil, "openssl", "ocsp", "-CAfile", filepath.Join(founder.data, "roots.pem"), "-issuer", filepath.Join(founder.data, "ca", "main.crt"),
+			"-serial", "0x"+serial, "-url", "http://"+c.HTTP+"/ocsp")
+		if code != 0 || !strings.Contains(out, "0x"+serial+": "+word) || !strings.Contains(errs+out, "Response verify OK") {
+			return fmt.Errorf("wanted %s: exit %d\n%s%s", word, code, out, errs)
+		}
+		return nil
+	})
 }
 
 // follows shows that a policy applied on one node is used on the other.
