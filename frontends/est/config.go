@@ -53,6 +53,10 @@ type Endpoint struct {
 	// warrants no name.
 	Manufacturers []string `json:"manufacturers,omitempty"`
 
+	// Proxy says which proxies may pass on the certificates of their clients.
+	// Requests that come by one cannot be tied to the client's connection.
+	Proxy *Proxy `json:"proxy,omitempty"`
+
 	// Wrap breaks the base64 of answers into lines for every client, not only for
 	// those that are known to need it.
 	Wrap bool `json:"wrap,omitempty"`
@@ -75,7 +79,7 @@ func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
 	for name, raw := range doc {
 		var e Endpoint
 		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, manufacturers, wrap)", name, err)
+			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, manufacturers, proxy, wrap)", name, err)
 		}
 		c[name] = e
 	}
@@ -154,6 +158,10 @@ func (e *Endpoint) check(name string, d *Deps) error {
 		return fmt.Errorf("linking is required, or left out, not %q", e.Linking)
 	case len(e.Manufacturers) > 0 && e.Authenticate == password:
 		return errors.New("manufacturers: no certificates are taken with authenticate: password")
+	case e.Proxy != nil && e.Linking == required:
+		return errors.New("linking: what comes by a proxy cannot be tied to the client's connection; use another endpoint")
+	case e.Proxy != nil && e.Proxy.check() != nil:
+		return e.Proxy.check()
 	case e.CSRAttributes != "" && e.CSRAttributes != "list" && e.CSRAttributes != template:
 		return fmt.Errorf("csr_attributes is list or template, not %q", e.CSRAttributes)
 	}

@@ -15,6 +15,8 @@
 //     the password.
 //   - A client certificate is one that the CA of the endpoint issued, byte for
 //     byte as recorded and good in the records at this moment; no CRL is asked.
+//   - A manufacturer's certificate says who a device is, where its root is named. A
+//     proxy's word on a client's certificate is taken where its key is named.
 //   - A challengePassword is the binding to the TLS connection (Section 3.5). One
 //     that is there and wrong is refused, also where none is wanted.
 //   - A renewal asks for what the certificate has, no more and no less.

@@ -114,6 +114,10 @@ func (f *Frontend) serve(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusForbidden, "A page of another site may not do this.")
 	}
 	f.d.Note(r.Context(), "endpoint", p.name)
+	r, err := f.through(r, p)
+	if err != nil {
+		return err
+	}
 	return op.answer(f, w, r, p)
 }
 

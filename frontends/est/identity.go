@@ -99,6 +99,9 @@ func (f *Frontend) grant(r *http.Request, p *endpoint) (*engine.Grant, error) {
 		return nil, refuse(http.StatusBadRequest, "Send one Authorization header.")
 	}
 	ask := limit.Ask{Rate: wrongPasswords, Key: limit.Key{Limit: "wrong_passwords", Endpoint: "est/" + p.name, Of: clientaddr.Network(clientaddr.Of(r, nil))}}
+	if proxied(r) { // all its clients have its address
+		ask.Key.Of = ""
+	}
 	if ask.Key.Of != "" {
 		if held := f.d.Limits.Check(now, ask); held != nil {
 			return nil, &refusal{status: http.StatusTooManyRequests, retry: held.Wait, detail: "Too many wrong passwords came from this network. Try again later."}

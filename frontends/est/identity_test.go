@@ -229,18 +229,6 @@ func TestEST_E022_XE007_NoRegistrationAuthority(t *testing.T) {
 	w.client(ra).post("simpleenroll", w.csr(newKey(t), want{cn: "any.example.org"})).want(t, 401)
 }
 
-func TestEST_XE010_ProxyHeaders(t *testing.T) {
-	w := newWorld(t)
-	device := w.enrolled("", "dev.example.org")
-	text := base64.StdEncoding.EncodeToString(w.csr(newKey(t), want{cn: "dev.example.org"}))
-	cert := base64.StdEncoding.EncodeToString(device.Certificate[0])
-	for _, h := range []string{"Client-Cert", "X-SSL-Client-Cert", "X-Forwarded-Client-Cert", "X-Amzn-Mtls-Clientcert", "Ssl-Client-Cert"} {
-		for _, v := range []string{":" + cert + ":", cert, "Cert=\"" + cert + "\""} {
-			w.client().do("POST", "/.well-known/est/simplereenroll", text, "Content-Type", "application/pkcs10", h, v).want(t, 403)
-		}
-	}
-}
-
 func TestEST_XE003_OldTLS(t *testing.T) {
 	w := newWorld(t)
 	d := &net.Dialer{Timeout: 10 * time.Second}

@@ -24,6 +24,8 @@ func (p *endpoint) link(r *http.Request, csr *pkcs10.Request) error {
 		return nil
 	case csr.ChallengePassword == "":
 		return refuse(http.StatusBadRequest, "The request must hold a challengePassword: the tls-unique value of a TLS 1.2 connection (RFC 7030, Section 3.5), or the tls-exporter value (RFC 9266), in base64.")
+	case proxied(r):
+		return refuse(http.StatusForbidden, "A request that comes by a proxy cannot be tied to a connection: leave out the challengePassword.")
 	case !bound(r.TLS, csr.ChallengePassword):
 		return refuse(http.StatusForbidden, "The challengePassword is not the value of this connection: on TLS 1.2 tls-unique (RFC 7030, Section 3.5), on TLS 1.3 tls-exporter (RFC 9266), in base64. A password is sent by HTTP Basic authentication.")
 	}
