@@ -69,7 +69,6 @@ func TestManufacturersCertificates(t *testing.T) {
 	lost := w.enrolled("", "dev.example.org")
 	w.revoke(lost, 4)
 	w.client(lost).post("loop/simpleenroll", csr()).want(t, 401)
-	c = w.client(device)
 	// An officer sees what the manufacturer calls it.
 	unknown, _ := maker.device(t, forever)
 	request := csr()

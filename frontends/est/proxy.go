@@ -114,8 +114,9 @@ func certificateIn(value string, decode func(string) ([]byte, error)) (*x509.Cer
 
 // structured reads a Byte Sequence (RFC 9440, Section 2.2; RFC 8941, Section 3.3.5).
 func structured(value string) ([]byte, error) {
-	inner, ok := strings.CutPrefix(strings.TrimSpace(value), ":")
-	if inner, ok = strings.CutSuffix(inner, ":"); !ok || strings.Contains(inner, ":") || inner == "" {
+	inner, begins := strings.CutPrefix(strings.TrimSpace(value), ":")
+	inner, ends := strings.CutSuffix(inner, ":")
+	if !begins || !ends || strings.Contains(inner, ":") || inner == "" {
 		return nil, errProxyHeader
 	}
 	return base64.StdEncoding.Strict().DecodeString(inner)

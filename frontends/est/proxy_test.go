@@ -74,6 +74,7 @@ func TestEST_XE010_ProxyHeaders(t *testing.T) {
 	csr := w.csr(newKey(t), want{cn: "dev.example.org", challenge: c.binding("tls-exporter")})
 	h := headers(device.Certificate[0])["client-cert"]
 	c.do("POST", "/.well-known/est/client-cert/simplereenroll", base64.StdEncoding.EncodeToString(csr), "Content-Type", "application/pkcs10", h[0], h[1]).want(t, 403)
+	c.do("POST", "/.well-known/est/client-cert/simplereenroll", "x", h[0], h[1][1:]).want(t, 400) // half a Byte Sequence
 	for name, e := range map[string]est.Endpoint{
 		"no keys": {Profile: "device", Proxy: &est.Proxy{Header: "nginx"}}, "no header": {Profile: "device", Proxy: &est.Proxy{Keys: []string{keyHash(proxy)}}},
 		"bad key": {Profile: "device", Proxy: &est.Proxy{Keys: []string{"x"}, Header: "nginx"}},
