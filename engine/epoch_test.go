@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"chancery/engine/ocsp"
 	xocsp "golang.org/x/crypto/ocsp"
+
+	"chancery/engine/ocsp"
+	"chancery/store"
 )
 
 // look does what a node does every half second.
@@ -125,5 +127,24 @@ func TestOCSP_LostRecords(t *testing.T) {
 	w.look()
 	if got := w.ask(c); bytes.Equal(got, ocsp.ErrorResponse(ocsp.TryLater)) {
 		t.Error("the records are back, and it is not noticed")
+	}
+}
+
+// A responder that does not open keeps nobody who has the CA key from answering.
+func TestOCSP_DamagedResponder(t *testing.T) {
+	w := newWorld(t)
+	_, c := w.issue(w.submission("1", newKey(t), "a.test"))
+	r := w.tend()
+	if err := w.db.Update(t.Context(), func(tx store.Tx) error {
+		return responders.Put(tx, w.current["main"].keyID, r.raw[:len(r.raw)-1])
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	w.look()
+	w.advanceClock(epochLost + time.Second)
+	w.look()
+	if got := w.ocsp(c); got.Certificate != nil || got.Status != xocsp.Good {
+		t.Errorf("%+v", got)
 	}
 }
