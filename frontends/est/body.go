@@ -17,20 +17,9 @@ import (
 const maxBody = 32 << 10
 
 // readRequest reads the body: a PKCS #10 request in base64 (RFC 7030, Section
-// 4.2.1; RFC 8951, Section 3). Whoever sent it has the private key.
+// 4.2.1; RFC 8951, Section 3). The engine verifies its signature before anything
+// comes of it.
 func readRequest(w http.ResponseWriter, r *http.Request) (*pkcs10.Request, error) {
-	csr, err := parseRequest(w, r)
-	if err != nil {
-		return nil, err
-	}
-	if err := csr.CheckSignature(); err != nil { // RFC 7030, Section 3.4
-		return nil, refuse(http.StatusBadRequest, err.Error())
-	}
-	return csr, nil
-}
-
-// parseRequest is readRequest without the proof of possession.
-func parseRequest(w http.ResponseWriter, r *http.Request) (*pkcs10.Request, error) {
 	if e := r.Header.Values("Content-Encoding"); len(e) > 1 || len(e) == 1 && !strings.EqualFold(e[0], "identity") {
 		return nil, refuse(http.StatusUnsupportedMediaType, "Send the body without Content-Encoding.")
 	}

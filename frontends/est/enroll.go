@@ -61,8 +61,8 @@ func (f *Frontend) submit(w http.ResponseWriter, r *http.Request, p *endpoint, c
 }
 
 // submitted also takes a request that was signed anew for the same: on another
-// connection it must hold another challengePassword. Its signature was verified,
-// and everything else that it says is in its Key.
+// connection it must hold another challengePassword. The engine verified its
+// signature, and everything else that it says is in its Key.
 func (f *Frontend) submitted(ctx context.Context, s engine.Submission) (engine.Disposition, error) {
 	d, err := f.d.Requests.Submit(ctx, s)
 	if errors.Is(err, engine.ErrConflict) {

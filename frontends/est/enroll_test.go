@@ -59,6 +59,9 @@ func TestEST_E011_XD017_Pending(t *testing.T) {
 	}
 	w.client(l).post("manual/simpleenroll", csr).want(t, 202)
 	w.client(l).post("manual/simpleenroll", w.csr(key, want{cn: "dev.example.org"})).want(t, 202) // signed anew
+	forged := w.csr(key, want{cn: "dev.example.org"})
+	forged[len(forged)-1] ^= 1
+	w.client(l).post("manual/simpleenroll", forged).want(t, 400) // without the key
 	r := w.pending()
 	// Another client that sends the same finds another request, not this one.
 	other := w.grant(engine.Grant{}, "other.example.org")

@@ -35,7 +35,7 @@ func FuzzBody(f *testing.F) {
 		r := httptest.NewRequest("POST", "/", bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/pkcs10")
 		if csr, err := readRequest(httptest.NewRecorder(), r); err == nil {
-			if _, err := contentOf(csr); err != nil || csr.CheckSignature() != nil {
+			if _, err := contentOf(csr); err != nil {
 				t.Errorf("%v", err)
 			}
 			if _, err := pkcs10.Parse(der); err != nil {

@@ -80,7 +80,7 @@ func (f *Frontend) serverKeyGen(w http.ResponseWriter, r *http.Request, p *endpo
 // keylessRequest reads a request whose key and signature mean nothing (RFC 7030,
 // Section 4.4.1).
 func (f *Frontend) keylessRequest(w http.ResponseWriter, r *http.Request, p *endpoint) (*pkcs10.Request, error) {
-	csr, err := parseRequest(w, r)
+	csr, err := readRequest(w, r)
 	if err != nil {
 		return nil, err
 	}
