@@ -97,7 +97,7 @@ func (b *bench) laterStart(i *install) error {
 }
 
 func (b *bench) idleMemory(i *install) error {
-	settle()
+	b.settle()
 	mb, err := rssAnon(i.PID)
 	if err != nil {
 		return err
@@ -202,7 +202,10 @@ func (b *bench) acmeDisk() error {
 	if err := i.setRetention(keep.String()); err != nil {
 		return err
 	}
-	const rounds = 4
+	rounds := 4
+	if b.short {
+		rounds = 2
+	}
 	n := b.acme / rounds
 	var first, last int64
 	var text string

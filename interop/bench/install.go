@@ -216,7 +216,7 @@ func (i *install) delivered() error {
 			return fmt.Errorf("status: %w\n%s", err, out)
 		}
 		if status.Deliveries == 0 {
-			settle()
+			i.b.settle()
 			return nil
 		}
 		time.Sleep(500 * time.Millisecond) // between looks; asking costs the server time

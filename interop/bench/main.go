@@ -16,12 +16,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 )
 
 func main() {
 	b := &bench{}
 	only := flag.String("only", "", "take only the figures whose name matches this regular expression")
-	short := flag.Bool("short", false, "small numbers: a look in two to three minutes (docs/performance.md says what it leaves out)")
+	flag.BoolVar(&b.short, "short", false, "small numbers: a look in two to three minutes (docs/performance.md says what it leaves out)")
 	list := flag.Bool("list", false, "print the names of the figures and end")
 	flag.StringVar(&b.chancery, "chancery", "bin/chancery", "the binary to measure")
 	flag.StringVar(&b.load, "load", "bin/load", "the load driver")
@@ -32,7 +33,9 @@ func main() {
 	flag.IntVar(&b.full, "full", 50000, "certificates in a store that has grown")
 	flag.StringVar(&b.dir, "dir", "", "folder for the data (default: a temporary one, removed at the end)")
 	flag.Parse()
-	if *short {
+	b.rest = 3 * time.Second
+	if b.short {
+		b.rest = time.Second
 		b.prefill, b.n, b.acme, b.full = 1000, 600, 1800, 5000
 	}
 	var err error
@@ -56,7 +59,9 @@ func main() {
 type bench struct {
 	chancery, load, outFile, dir string
 	prefill, n, acme, full       int
+	short                        bool
 	only                         *regexp.Regexp
+	rest                         time.Duration // before memory and CPU are read
 
 	rows []row
 	out  *os.File

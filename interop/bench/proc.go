@@ -14,7 +14,7 @@ import (
 
 // settle lets timers and garbage collection come to rest, which no figure of the
 // server shows, before memory and CPU are read.
-func settle() { time.Sleep(3 * time.Second) }
+func (b *bench) settle() { time.Sleep(b.rest) }
 
 // rssAnon is the memory of a process that no file backs, in megabytes.
 func rssAnon(pid int) (float64, error) {

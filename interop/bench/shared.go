@@ -90,7 +90,7 @@ func (u use) share() float64 {
 
 // used is the use of the database since its server was started.
 func (i *install) used() (use, error) {
-	settle()
+	i.b.settle()
 	all, err := i.counters()
 	if err != nil {
 		return use{}, err
