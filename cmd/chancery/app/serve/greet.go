@@ -40,8 +40,9 @@ func (s *Server) greet(w io.Writer, l *listeners) {
 	}
 	fmt.Fprintf(w, "  REQUESTS_CA_BUNDLE=%s certbot certonly --standalone%s --non-interactive --agree-tos --register-unsafely-without-email --server %s/acme/directory -d %s\n", roots, certbot, url, name)
 	fmt.Fprintf(w, "  LEGO_CA_CERTIFICATES=%s lego --accept-tos --email admin@example.org --server %s/acme/directory --http%s -d %s run\n", roots, url, lego, name)
-	fmt.Fprintf(w, "By EST, for devices (user and password: id and secret that chancery grant create --protocol est --profile device --name dev.example.org prints):\n")
-	fmt.Fprintf(w, "  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout dev.key -subj /CN=dev.example.org -outform DER | base64 -w0 | curl -sS --fail-with-body --cacert %s -u ID:SECRET -H 'Content-Type: application/pkcs10' --data-binary @- %s/.well-known/est/simpleenroll | base64 -d | openssl pkcs7 -inform DER -print_certs\n", roots, url)
+	fmt.Fprintf(w, "By EST:\n")
+	fmt.Fprintf(w, "  openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout dev.key -subj /CN=dev.example.org -outform DER | base64 | curl -sS --fail-with-body --cacert %s -u \"$(%s)\" -H 'Content-Type: application/pkcs10' --data-binary @- %s/.well-known/est/simpleenroll | base64 -d | openssl pkcs7 -inform DER -print_certs -out dev.crt\n",
+		roots, "chancery grant create --data "+dir+` --protocol est --profile device --name dev.example.org --uses 1 --json | tr -d '\n' | sed -E 's/.*"id": *"([^"]*)".*"secret": *"([^"]*)".*/\1:\2/'`, url)
 	s.greetSCEP(w, "http://"+config.ClientAddr(l.http.Addr().String())+"/scep", dir)
 	fmt.Fprintf(w, "Is it revoked?\n  curl -sS http://%s/crl/%s.crl | openssl crl -inform DER -noout -text\n\n", config.ClientAddr(l.http.Addr().String()), s.mainKey())
 }
