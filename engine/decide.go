@@ -28,6 +28,7 @@ type outcome struct {
 	grants   []string   // whose names were needed
 	older    []*Request // pending requests that this one supersedes, as they were looked at
 	votes    []Vote
+	ended    string // a certificate that is to be renewed and was revoked or held meanwhile
 }
 
 // decide runs the policy over r from an empty draft: all shapers, then rendering
@@ -38,6 +39,9 @@ func (e *Engine) decide(ctx context.Context, set *setup, r *Request) (*outcome, 
 	o := &outcome{draft: &Draft{}}
 	if err := e.gather(ctx, r, o); err != nil {
 		return nil, err
+	}
+	if o.ended != "" {
+		return o.deny("renewal", &Denied{Reason: NotAuthorized, Detail: "the certificate that is renewed, " + o.ended + ", is no longer good: enroll anew"}), nil
 	}
 	var waiting []wait
 	for _, s := range set.Shapers {
@@ -130,13 +134,24 @@ func (o *outcome) settle(waiting []wait, now time.Time) []Vote {
 }
 
 // gather loads what the policies and the gate look at beside the request: the
-// grants that proofs refer to, and pending requests of the same requester for
-// the same names and profile, whose votes count for this one.
+// grants that proofs refer to, whether certificates that are to be renewed are
+// still good, and pending requests of the same requester for the same names and
+// profile, whose votes count for this one.
 func (e *Engine) gather(ctx context.Context, r *Request, o *outcome) error {
 	now := e.now()
 	return e.view(ctx, func(tx store.Tx) error {
-		r.Grants, o.older, o.votes = nil, nil, r.Votes
+		r.Grants, o.older, o.votes, o.ended = nil, nil, r.Votes, ""
 		for _, p := range r.Proofs {
+			if p.Method == OldCert {
+				c, err := certificates.Get(tx, r.Replaces.key())
+				if err != nil && !store.Missing(err) {
+					return err
+				}
+				if err != nil || c.Status != Good {
+					o.ended = p.Ref
+				}
+				continue
+			}
 			if p.Method != ByGrant || !p.live(now) {
 				continue
 			}

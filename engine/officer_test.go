@@ -65,6 +65,23 @@ func TestWhoMayApprove(t *testing.T) {
 	}
 }
 
+// A renewal that waits ends when the certificate that proved it is revoked.
+func TestRenewalOfWhatWasRevokedIsRefused(t *testing.T) {
+	w := newWorld(t)
+	old, _ := w.issue(w.submission("1", newKey(t), "a.test"))
+	s := w.submission("2", newKey(t), "a.test")
+	s.Profile, s.Replaces = "manual", old.ID
+	s.Proofs = []Proof{{Method: OldCert, Principal: s.Requester, Names: dns(t, "a.test"), Ref: old.ID.String(), At: w.clock}}
+	id := w.pend(s).RequestID
+	if err := w.Revoke(t.Context(), Revocation{ID: old.ID, Reason: 4}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := w.Approve(t.Context(), officer("otto"), id, "", "")
+	if den, ok := d.(Denied); err != nil || !ok || den.Reason != NotAuthorized {
+		t.Errorf("Approve = %#v, %v", d, err)
+	}
+}
+
 func TestApprovalIsNoBypass(t *testing.T) {
 	w := newWorld(t)
 	s := w.submission("1", newKey(t), "a.test")
