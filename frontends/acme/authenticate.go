@@ -46,7 +46,7 @@ func (f *Frontend) authenticate(c *call, res resource, r *http.Request) error {
 		return refuse(http.StatusForbidden, unauthorized, "the url in the protected header is not the one that this was sent to; use addresses exactly as the server gave them")
 	}
 	c.msg = msg
-	if err := f.findKey(c, res.signer); err != nil {
+	if err := f.findKey(c, res); err != nil {
 		return err
 	}
 	if err := msg.Verify(c.key); err != nil {
@@ -85,16 +85,17 @@ func readBody(r *http.Request) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// findKey finds the key that must have signed, and the account it belongs to.
-func (f *Frontend) findKey(c *call, s signer) error {
+// findKey finds the key that must have signed, and the account it belongs to. It
+// reads the row that the path names on the way.
+func (f *Frontend) findKey(c *call, res resource) error {
 	if c.msg.Key != nil {
-		if s == byAccount {
+		if res.signer == byAccount {
 			return bad("sign with your account: put its URL in kid, not your key in jwk")
 		}
 		c.key = c.msg.Key
 		return nil
 	}
-	if s == byKey {
+	if res.signer == byKey {
 		return bad("sign with the account's key in jwk, not with kid")
 	}
 	// RFC 8555, Section 6.2: kid is the account's URL, as we gave it.
@@ -102,10 +103,16 @@ func (f *Frontend) findKey(c *call, s signer) error {
 	if !ok || !store.ValidID(id) {
 		return bad("kid is not the URL of an account of this server, as the Location header of newAccount gave it")
 	}
+	c.row = res.row
 	var a *account
 	err := f.view(c.ctx, func(tx store.Tx) (err error) {
-		a, err = f.accounts.Get(&accounts, tx, id)
-		return err
+		if c.row != nil {
+			store.Ahead(tx, accounts.At(id), c.row.at(c.id))
+		}
+		if a, err = f.accounts.Get(&accounts, tx, id); err != nil {
+			return err
+		}
+		return c.readRow(tx)
 	})
 	if errors.Is(err, store.ErrNotFound) || err == nil && a.Endpoint != c.ep.name {
 		return refuse(http.StatusBadRequest, accountDoesNotExist, "there is no such account here; register with newAccount")

@@ -12,7 +12,7 @@ import (
 )
 
 func (c *call) ownAuthz() (*authz, error) {
-	return byID(c.ctx, c.f, &authzs, c.id, func(a *authz) string { return a.Account }, c.account.ID)
+	return ownRow(c, func(a *authz) string { return a.Account })
 }
 
 // authorization: RFC 8555, Section 7.5, and 7.5.2 for giving it up.
@@ -109,7 +109,10 @@ func (c *call) respond(a *authz, i int) (*authz, error) {
 	}
 	// One that was under way when a was read may have ended before this began.
 	id, account := a.ID, a.Account
-	a, err := c.ownAuthz()
+	err := c.f.view(c.ctx, c.readRow)
+	if err == nil {
+		a, err = c.ownAuthz()
+	}
 	open := false
 	if err == nil {
 		open, err = a.open(i, c.now)

@@ -88,8 +88,11 @@ func (c *call) finalized(o *order, d engine.Disposition, err error) error {
 		return notReady("no longer as it was")
 	case errors.Is(err, engine.ErrUndecided):
 		// If the request is on record, the engine goes on with it by itself.
-		again, rerr := c.ownOrder()
-		if rerr != nil || again.Request == "" {
+		if c.f.view(c.ctx, c.readRow) != nil {
+			return err
+		}
+		again, gone := c.ownOrder()
+		if gone != nil || again.Request == "" {
 			return err
 		}
 		return c.replyOrder(again, standing{status: "processing"})
@@ -128,6 +131,11 @@ func (c *call) also(o *order) func(store.Tx, string) error {
 		if err := c.nonce.in(tx); err != nil {
 			return err
 		}
+		refs := []store.Ref{accounts.At(c.account.ID), orders.At(o.ID)}
+		for _, id := range o.Authz {
+			refs = append(refs, authzs.At(id))
+		}
+		store.Ahead(tx, refs...)
 		a, err := accounts.Get(tx, c.account.ID)
 		if err != nil {
 			return err

@@ -167,7 +167,7 @@ func (c *call) order() error {
 
 func (c *call) ownOrder() (*order, error) {
 	c.note("order", c.id)
-	return byID(c.ctx, c.f, &orders, c.id, func(o *order) string { return o.Account }, c.account.ID)
+	return ownRow(c, func(o *order) string { return o.Account })
 }
 
 func (c *call) replyOrder(o *order, s standing) error {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -280,23 +279,25 @@ func (f *Frontend) view(ctx context.Context, fn func(store.Tx) error) error {
 	return f.deps.DB.View(ctx, fn)
 }
 
-// byID reads a row whose id came from outside. What is missing and what is
-// somebody else's is not told apart.
-func byID[T any](ctx context.Context, f *Frontend, t *store.Table[T], id string, owner func(*T) string, account string) (*T, error) {
-	if !store.ValidID(id) {
-		return nil, notFound()
+// readRow reads the row that the path names, if the resource begins with one.
+func (c *call) readRow(tx store.Tx) (err error) {
+	if c.row == nil {
+		return nil
 	}
-	var v *T
-	err := f.view(ctx, func(tx store.Tx) (err error) {
-		v, err = t.Get(tx, id)
-		return err
-	})
+	if c.first, err = c.row.get(tx, c.id); store.Missing(err) {
+		c.first, err = nil, nil
+	}
+	return err
+}
+
+// ownRow is the row that the path names, as readRow has found it, if it is this
+// account's.
+func ownRow[T any](c *call, owner func(*T) string) (*T, error) {
+	v, ok := c.first.(*T)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
+	case !ok:
 		return nil, notFound()
-	case err != nil:
-		return nil, err
-	case owner(v) != account:
+	case owner(v) != c.account.ID:
 		return nil, refuse(http.StatusForbidden, unauthorized, "this belongs to another account")
 	}
 	return v, nil

@@ -34,6 +34,8 @@ type call struct {
 	key     *jose.Key
 	account *account // nil when the message named its key itself
 	nonce   spending // used up by what the message changes
+	row     *rowKind     // of the resource
+	first   any      // the row that id names, read with the account's; nil if there is none
 }
 
 // A resource is one kind of address.
@@ -41,6 +43,18 @@ type resource struct {
 	get    func(*call) error // nil: POST only
 	post   func(*call) error
 	signer signer
+	row    *rowKind // what the id in its path names, for those that begin by reading it
+}
+
+// A rowKind is a kind of rows that are read together with the account: where the
+// store is elsewhere that is one round trip less for most requests.
+type rowKind struct {
+	at  func(id string) store.Ref
+	get func(tx store.Tx, id string) (any, error)
+}
+
+func rowOf[T any](t *store.Table[T]) *rowKind {
+	return &rowKind{at: t.At, get: func(tx store.Tx, id string) (any, error) { return t.Get(tx, id) }}
 }
 
 // A signer says how a message to a resource names its key (RFC 8555, Section 6.2).
@@ -65,10 +79,10 @@ var (
 	withID = map[string]resource{
 		"account":     {post: (*call).accountUpdate},
 		"orders":      {post: (*call).ordersOf},
-		"order":       {post: (*call).order},
-		"finalize":    {post: (*call).finalize},
-		"authz":       {post: (*call).authorization},
-		"challenge":   {post: (*call).challenge},
+		"order":       {post: (*call).order, row: rowOf(&orders)},
+		"finalize":    {post: (*call).finalize, row: rowOf(&orders)},
+		"authz":       {post: (*call).authorization, row: rowOf(&authzs)},
+		"challenge":   {post: (*call).challenge, row: rowOf(&authzs)},
 		"certificate": {post: (*call).certificate},
 
 		"renewal-info": {get: (*call).renewalInfo, post: (*call).renewalInfo},
