@@ -34,7 +34,7 @@ type call struct {
 	key     *jose.Key
 	account *account // nil when the message named its key itself
 	nonce   spending // used up by what the message changes
-	row     *rowKind     // of the resource
+	row     *rowKind // of the resource
 	first   any      // the row that id names, read with the account's; nil if there is none
 }
 
