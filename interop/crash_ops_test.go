@@ -92,7 +92,13 @@ func (x *crash) acmeStep(ctx context.Context, o *op) error {
 	}
 	switch order.Status {
 	case acme.StatusReady:
-		if _, _, err := g.CreateOrderCert(ctx, order.FinalizeURL, o.csr, false); err != nil {
+		_, _, err := g.CreateOrderCert(ctx, order.FinalizeURL, o.csr, false)
+		if refused := (*acme.Error)(nil); errors.As(err, &refused) && strings.HasSuffix(refused.ProblemType, ":orderNotReady") {
+			// The library repeats by itself what was answered 503, which may
+			// have been done: RFC 8555, Section 7.4 has the client ask.
+			_, err = g.WaitOrder(ctx, o.order)
+		}
+		if err != nil {
 			return err
 		}
 	case acme.StatusProcessing:
