@@ -128,7 +128,7 @@ func TestInspectSurvivesPagesThatMakeNoSense(t *testing.T) {
 	db, docs := inspected(t)
 	i := store.Inspector{Schemas: storetest.Schemas(), Also: func(_ store.Tx, _, key string, _ []byte) []error {
 		if key == document(3).ID {
-			panic("page 7: invalid page type")
+			panic("page 7: invalid page type") // what bbolt does, and what must come back as a finding
 		}
 		return nil
 	}}

@@ -237,6 +237,8 @@ func (b *bench) purgeRound(i *install, n int) (begin, end int64, text string, er
 			_ = i.Kill()
 		}
 	}()
+	// An order is deleted for its age, and the server does not tell: only time
+	// makes it old enough, and lets the next round of deleting (every keep/2) end.
 	time.Sleep(4 * keep)
 	if begin, err = allocated(file); err != nil {
 		return 0, 0, "", err

@@ -219,7 +219,9 @@ func (i *install) delivered() error {
 			i.b.settle()
 			return nil
 		}
-		time.Sleep(500 * time.Millisecond) // between looks; asking costs the server time
+		// Between two looks, of which there are so many; asking all the time would
+		// keep the server from what is waited for.
+		time.Sleep(500 * time.Millisecond)
 	}
 	return errors.New("exits were not done within five minutes")
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // settle lets timers and garbage collection come to rest, which no figure of the
-// server shows, before memory and CPU are read.
+// server shows, before memory and CPU are read. There is nothing to wait for but
+// time: what is measured next is a server at rest.
 func (b *bench) settle() { time.Sleep(b.rest) }
 
 // rssAnon is the memory of a process that no file backs, in megabytes.

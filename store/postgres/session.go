@@ -99,7 +99,10 @@ func must(b []byte, err error) []byte {
 
 func (s *session) encode(m pgproto3.FrontendMessage) {
 	b, err := m.Encode(s.buf)
-	if err != nil { // a document beyond every limit that the overlay holds
+	if err != nil {
+		// Only of a message above 1 GiB, and no key or document that the overlay
+		// lets through is longer than store.MaxDoc, 64 MiB: whoever sees this has
+		// found a fault of ours, which must not be told as one of the database.
 		panic("store: a message that cannot be encoded: " + err.Error())
 	}
 	s.buf = b
