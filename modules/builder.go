@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
 	strict "github.com/go-json-experiment/json"
 
 	"chancery/engine"
+	"chancery/engine/nearest"
 )
 
 // A Builder makes a module of one kind from its settings. Make one with Of.
@@ -98,38 +98,8 @@ func unknown(where, name string, known []string) error {
 
 // didYouMean suggests the nearest of the known words, if one is near.
 func didYouMean(word string, known []string) string {
-	best, near := "", len(word)/2+1
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d < near {
-			best, near = k, d
-		}
+	if best := nearest.Word(word, known); best != "" {
+		return ", did you mean " + best + "?"
 	}
-	if best == "" {
-		return ""
-	}
-	return ", did you mean " + best + "?"
-}
-
-// distance is how many letters to insert, delete or replace to make b of a.
-func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
-		return 64
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		before := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := before
-			if a[i] != b[j] {
-				cost++
-			}
-			before = row[j+1]
-			row[j+1] = slices.Min([]int{cost, row[j] + 1, row[j+1] + 1})
-		}
-	}
-	return row[len(b)]
+	return ""
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"chancery/engine/nearest"
 )
 
 // An Error says what is wrong with a filter, and where: the column counts
@@ -203,7 +205,7 @@ func (p *parser) term() (*node, error) {
 	i := slices.IndexFunc(p.fields, func(f Field) bool { return f.Name == name.text })
 	if i < 0 {
 		hint := "there are " + p.names()
-		if near := nearest(name.text, p.fieldNames()); near != "" {
+		if near := nearest.Word(name.text, p.fieldNames()); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		return nil, p.wrong(name.at, "there is no field "+strconv.Quote(name.text), hint)
@@ -261,7 +263,7 @@ func (p *parser) value(f Field, v token) (string, error) {
 			return s, nil
 		}
 		hint := "there are " + strings.Join(f.Words, ", ")
-		if near := nearest(s, f.Words); near != "" {
+		if near := nearest.Word(s, f.Words); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		return "", p.wrong(v.at, fmt.Sprintf("%s is never %q", f.Name, s), hint)

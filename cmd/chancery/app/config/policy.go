@@ -78,15 +78,15 @@ func located(file string, at map[string]Position, err error) error {
 		if best != "" {
 			p.Line, p.Column = at[best].Line, at[best].Column
 		} else if key, _, ok := strings.Cut(e.Error(), ": "); ok {
-			p.Line, p.Column = nearest(at, key)
+			p.Line, p.Column = position(at, key)
 		}
 		all = append(all, p)
 	}
 	return all.err()
 }
 
-// nearest is the place of the longest part of a key that stands in the document.
-func nearest(at map[string]Position, key string) (line, column int) {
+// position is the place of the longest part of a key that stands in the document.
+func position(at map[string]Position, key string) (line, column int) {
 	for key != "" {
 		if pos, ok := at[key]; ok {
 			return pos.Line, pos.Column

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"chancery/engine/nearest"
 )
 
 // A Problem is one thing wrong in a document, with its place.
@@ -57,16 +59,7 @@ type Position struct{ Line, Column int }
 // suggestion says which of the known words somebody may have meant, or which
 // there are when none is near.
 func suggestion(word string, known []string) string {
-	best, least := "", 3
-	if len(word) < 5 {
-		least = 2
-	}
-	for _, k := range known {
-		if d := distance(strings.ToLower(word), strings.ToLower(k)); d <= least && (best == "" || d < least) {
-			best, least = k, d
-		}
-	}
-	switch {
+	switch best := nearest.Word(word, known); {
 	case best != "":
 		return fmt.Sprintf("; did you mean %s?", best)
 	case len(known) == 0:
@@ -74,29 +67,4 @@ func suggestion(word string, known []string) string {
 	}
 	sorted := slices.Sorted(slices.Values(known))
 	return "; known here: " + strings.Join(sorted, ", ")
-}
-
-// distance counts the letters to add, drop, change or swap with a neighbour to
-// make one word of the other.
-func distance(a, b string) int {
-	prev2, prev := []int(nil), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row := make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev = prev, row
-	}
-	return prev[len(b)]
 }
