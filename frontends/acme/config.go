@@ -19,9 +19,8 @@ import (
 	"chancery/engine"
 	"chancery/engine/limit"
 	"chancery/engine/names"
+	"chancery/frontends/internal/endpoints"
 	"chancery/store"
-
-	"github.com/go-json-experiment/json"
 )
 
 // Config is the part of the policy document under frontends.acme: endpoints by
@@ -79,15 +78,7 @@ type Endpoint struct {
 
 // ParseConfig reads endpoints strictly: an unknown or repeated member is an error.
 func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
-	c := Config{}
-	for name, raw := range doc {
-		var e Endpoint
-		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.acme.%s: %w (known are profiles, names, open, require_grant, challenges, pre_authorize, subdomains, terms_of_service, insist_on_terms, website, limits)", name, err)
-		}
-		c[name] = e
-	}
-	return c, nil
+	return endpoints.Parse[Endpoint]("acme", doc)
 }
 
 // Requests is what this package needs of the engine to get certificates.

@@ -13,11 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"chancery/engine"
 	"chancery/engine/limit"
 	"chancery/frontends/internal/clientcert"
+	"chancery/frontends/internal/endpoints"
 )
 
 // Config is the part of the policy document under frontends.est: endpoints by
@@ -75,15 +74,7 @@ const (
 
 // ParseConfig reads endpoints strictly: an unknown or repeated member is an error.
 func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
-	c := Config{}
-	for name, raw := range doc {
-		var e Endpoint
-		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.est.%s: %w (known are profile, authenticate, linking, csr_attributes, server_keys, manufacturers, proxy, wrap)", name, err)
-		}
-		c[name] = e
-	}
-	return c, nil
+	return endpoints.Parse[Endpoint]("est", doc)
 }
 
 // Requests is what this package needs of the engine to get certificates.

@@ -14,8 +14,7 @@ import (
 	"time"
 
 	"chancery/engine"
-
-	"github.com/go-json-experiment/json"
+	"chancery/frontends/internal/endpoints"
 )
 
 // Config is the part of the policy document under frontends.scep: endpoints by
@@ -62,15 +61,7 @@ const mostAfter = 365 * 24 * time.Hour
 
 // ParseConfig reads endpoints strictly: an unknown or repeated member is an error.
 func ParseConfig(doc map[string]stdjson.RawMessage) (Config, error) {
-	c := Config{}
-	for name, raw := range doc {
-		var e Endpoint
-		if err := json.Unmarshal(raw, &e, json.RejectUnknownMembers(true)); err != nil {
-			return nil, fmt.Errorf("frontends.scep.%s: %w (known are profiles, authorize, legacy, renew_after_expiry, identifiers)", name, err)
-		}
-		c[name] = e
-	}
-	return c, nil
+	return endpoints.Parse[Endpoint]("scep", doc)
 }
 
 // Requests is what this package needs of the engine to get certificates.
