@@ -14,6 +14,7 @@ import (
 
 	"chancery/engine"
 	"chancery/engine/names"
+	"chancery/frontends/internal/testca"
 	"chancery/store"
 )
 
@@ -30,7 +31,7 @@ func newRealWorld(t testing.TB, change ...func(*Endpoint)) *realWorld {
 	t.Helper()
 	rw := &realWorld{}
 	rw.world = newWorld(t, func(w *world) {
-		issuers := []engine.Issuer{realCA(t, "main", w.clock), realCA(t, engine.ManagementAuthority, w.clock)}
+		issuers := []engine.Issuer{testca.New(t, "main", w.clock, 5), testca.New(t, engine.ManagementAuthority, w.clock, 5)}
 		w.schema = append(Schemas(), engine.Schemas()...)
 		ep := Endpoint{Profiles: []string{"web", "manual"}}
 		for _, fn := range change {
@@ -83,24 +84,6 @@ func shaper(w *world) engine.Shaper {
 		}
 		return engine.Pass(), nil
 	}
-}
-
-func realCA(t testing.TB, authority string, now time.Time) engine.Issuer {
-	t.Helper()
-	key := leafKey(t)
-	dn, err := names.ParseDNString("CN=Test " + authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := engine.MakeCA(engine.CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(5, 0, 0), Rand: rand.Reader}, nil, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return engine.Issuer{Authority: authority, Chain: []*x509.Certificate{ca}, Key: key}
 }
 
 // issued counts certificates.

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"chancery/engine"
+	"chancery/frontends/internal/testca"
 )
 
 func TestEST_E013_Challenge(t *testing.T) {
@@ -151,7 +152,7 @@ func TestEST_E015_E016_XE004_ClientCertificates(t *testing.T) {
 	good, held, revoked := w.enrolled("", "dev.example.org"), w.enrolled("", "dev.example.org"), w.enrolled("", "dev.example.org")
 	w.revoke(held, 6)
 	w.revoke(revoked, 4)
-	stranger := newCA(t, "main", w.now) // of the same name
+	stranger := testca.New(t, "main", w.now, 5) // of the same name
 	c := w.issuers["main"]
 	ca := &tls.Certificate{Certificate: [][]byte{c.Chain[0].Raw}, PrivateKey: c.Key}
 	csr := w.csr(newKey(t), want{cn: "dev.example.org"})

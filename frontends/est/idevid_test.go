@@ -15,6 +15,7 @@ import (
 
 	"chancery/engine"
 	"chancery/frontends/est"
+	"chancery/frontends/internal/testca"
 )
 
 // A manufacturer makes devices with certificates of its own.
@@ -43,7 +44,7 @@ func (m manufacturer) device(t *testing.T, notAfter time.Time) (*tls.Certificate
 
 func TestManufacturersCertificates(t *testing.T) {
 	forever := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	maker, other := manufacturer{newCA(t, "maker", time.Now())}, manufacturer{newCA(t, "maker", time.Now())}
+	maker, other := manufacturer{testca.New(t, "maker", time.Now(), 5)}, manufacturer{testca.New(t, "maker", time.Now(), 5)}
 	w := newWorld(t, func(w *world) {
 		w.config["new"] = est.Endpoint{Profile: "device", Manufacturers: []string{maker.pem()}}
 		w.config["asked"] = est.Endpoint{Profile: "manual", Manufacturers: []string{maker.pem()}}

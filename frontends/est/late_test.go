@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"chancery/engine"
+	"chancery/frontends/internal/testca"
 )
 
 // TestRenewAfterExpiry is about the device that cannot be visited.
@@ -15,7 +16,7 @@ func TestRenewAfterExpiry(t *testing.T) {
 		w.setup.Policy.Profiles["device"] = p
 	})
 	device, lost, other := w.enrolled("", "dev.example.org"), w.enrolled("", "dev.example.org"), w.enrolled("other/", "dev.example.org")
-	stranger := w.leaf(newCA(t, "main", w.now), nil)
+	stranger := w.leaf(testca.New(t, "main", w.now, 5), nil)
 	w.revoke(lost, 4)
 	w.now = w.now.AddDate(0, 0, 110) // of 90 days
 	same := w.csr(device.PrivateKey.(*ecdsa.PrivateKey), want{cn: "dev.example.org"})

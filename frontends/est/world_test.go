@@ -25,6 +25,7 @@ import (
 	"chancery/engine"
 	"chancery/engine/names"
 	"chancery/frontends/est"
+	"chancery/frontends/internal/testca"
 	"chancery/modules/policy/keys"
 	"chancery/modules/policy/profile"
 	"chancery/store"
@@ -58,24 +59,6 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func newCA(t testing.TB, authority string, now time.Time) engine.Issuer {
-	t.Helper()
-	key := newKey(t)
-	dn, err := names.ParseDNString("CN=Test " + authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := engine.MakeCA(engine.CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(5, 0, 0), Rand: rand.Reader}, nil, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return engine.Issuer{Authority: authority, Chain: []*x509.Certificate{ca}, Key: key}
-}
-
 func newWorld(t testing.TB, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Now(), issuers: map[string]engine.Issuer{}}
@@ -87,7 +70,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.db = db
 	var issuers []engine.Issuer
 	for _, a := range []string{"main", "second", engine.ManagementAuthority} {
-		w.issuers[a] = newCA(t, a, w.now)
+		w.issuers[a] = testca.New(t, a, w.now, 5)
 		issuers = append(issuers, w.issuers[a])
 	}
 	w.engine, err = engine.New(context.Background(), engine.Config{

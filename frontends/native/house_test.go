@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"chancery/engine"
-	"chancery/engine/names"
+	"chancery/frontends/internal/testca"
 	"chancery/frontends/native"
 	"chancery/frontends/native/client"
 	"chancery/store/storetest/backends"
@@ -36,24 +36,6 @@ type house struct {
 	alice         *tls.Certificate // admin
 	bob, carol    *tls.Certificate // officers
 	now           time.Time
-}
-
-func newIssuer(t testing.TB, authority, cn string, now time.Time) engine.Issuer {
-	t.Helper()
-	key := newKey(t)
-	dn, err := names.ParseDNString("CN=" + cn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := engine.MakeCA(engine.CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(5, 0, 0), Rand: rand.Reader}, nil, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return engine.Issuer{Authority: authority, Chain: []*x509.Certificate{ca}, Key: key}
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -108,7 +90,7 @@ func newHouse(t testing.TB) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	main, management := newIssuer(t, "main", "Test CA", h.now), newIssuer(t, engine.ManagementAuthority, "Test Management", h.now)
+	main, management := testca.New(t, "main", h.now, 5), testca.New(t, engine.ManagementAuthority, h.now, 5)
 	h.engine, err = engine.New(ctx, engine.Config{
 		DB: db, Log: slog.New(slog.DiscardHandler), Now: now, Rand: rand.Reader, Node: "n1", StatusURL: "http://pki.test", MACKey: make([]byte, 32),
 		Issuers: []engine.Issuer{main, management},

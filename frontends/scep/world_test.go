@@ -3,8 +3,6 @@ package scep
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -18,6 +16,7 @@ import (
 
 	"chancery/engine"
 	"chancery/engine/names"
+	"chancery/frontends/internal/testca"
 	"chancery/store/storetest/backends"
 )
 
@@ -52,27 +51,6 @@ func (w *world) pass(d time.Duration) {
 	w.clock = w.clock.Add(d)
 }
 
-func newIssuer(t testing.TB, authority string, now time.Time) engine.Issuer {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dn, err := names.ParseDNString("CN=Test " + authority)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := engine.MakeCA(engine.CASpec{Subject: dn, PublicKey: key.Public(), NotBefore: now.Add(-24 * time.Hour), NotAfter: now.AddDate(15, 0, 0), Rand: rand.Reader}, nil, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return engine.Issuer{Authority: authority, Chain: []*x509.Certificate{ca}, Key: key}
-}
-
 func newWorld(t testing.TB, change ...func(*Endpoint)) *world {
 	t.Helper()
 	w := &world{t: t, clock: time.Now()}
@@ -81,11 +59,11 @@ func newWorld(t testing.TB, change ...func(*Endpoint)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.db.Close() })
-	main := newIssuer(t, "main", w.clock)
+	main := testca.New(t, "main", w.clock, 15)
 	w.ca = main.Chain[0]
 	w.engine, err = engine.New(context.Background(), engine.Config{
 		DB: w.db, Log: slog.New(slog.DiscardHandler), Now: w.now, Rand: rand.Reader, Node: "n1", StatusURL: "http://pki.test", MACKey: make([]byte, 32),
-		Issuers: []engine.Issuer{main, newIssuer(t, engine.ManagementAuthority, w.clock)},
+		Issuers: []engine.Issuer{main, testca.New(t, engine.ManagementAuthority, w.clock, 15)},
 	})
 	if err != nil {
 		t.Fatal(err)

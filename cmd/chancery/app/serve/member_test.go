@@ -40,23 +40,7 @@ func newMember(t *testing.T, name, dsn string, first *Server) *Server {
 	if err := n.Finish(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(config.Listen{HTTPS: "127.0.0.1:0", HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.close)
-	n.HTTPS = "https://" + l.https.Addr().String()
-	s, err := newServer(n, Builtin(), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stop context.CancelFunc
-	s.base, stop = context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		stop()
-		s.workers.end()
-	})
-	return s
+	return quietServer(t, n)
 }
 
 func (s *Server) inUse(t *testing.T) string {
@@ -185,4 +169,33 @@ func TestOwnCertificateFromAnotherNode(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// newTestServer is a server with listeners of its own that does nothing yet.
+func newTestServer(t *testing.T, n *node.Node) (*Server, *listeners) {
+	t.Helper()
+	l, err := listen(config.Listen{HTTPS: "127.0.0.1:0", HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	n.HTTPS = "https://" + l.https.Addr().String()
+	s, err := newServer(n, Builtin(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, l
+}
+
+// quietServer is a server that does not answer, but has what its workers need.
+func quietServer(t *testing.T, n *node.Node) *Server {
+	t.Helper()
+	s, _ := newTestServer(t, n)
+	var stop context.CancelFunc
+	s.base, stop = context.WithCancel(context.Background())
+	t.Cleanup(func() {
+		stop()
+		s.workers.end()
+	})
+	return s
 }

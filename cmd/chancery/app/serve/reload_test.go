@@ -1,36 +1,19 @@
 package serve
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 
-	"chancery/cmd/chancery/app/config"
 	"chancery/engine"
 )
 
 // However changes overlap, what is in force is what the file says.
 func TestOverlappingChanges(t *testing.T) {
 	n, _ := newNode(t)
-	l, err := listen(config.Listen{HTTPS: "127.0.0.1:0", HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.close)
-	n.HTTPS = "https://" + l.https.Addr().String()
-	s, err := newServer(n, Builtin(), l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stop context.CancelFunc
-	s.base, stop = context.WithCancel(context.Background())
-	t.Cleanup(func() {
-		stop()
-		s.workers.end()
-	})
+	s := quietServer(t, n)
 	policy, err := os.ReadFile(n.Dir.Policy())
 	if err != nil {
 		t.Fatal(err)

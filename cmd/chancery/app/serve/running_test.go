@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"chancery/cmd/chancery/app/config"
 	"chancery/cmd/chancery/app/datadir"
 	"chancery/cmd/chancery/app/node"
 	"chancery/engine"
@@ -48,15 +47,8 @@ func start(t *testing.T) *running {
 	}
 	r.policy = strings.Replace(string(policy), "  - file: {path: issued}\n", "  - file: {path: issued}\n  - webhook: {url: '"+r.hook.URL+"', secret_file: hook.secret}\n", 1)
 	write(t, n.Dir.Policy(), r.policy)
-	l, err := listen(config.Listen{HTTPS: "127.0.0.1:0", HTTP: "127.0.0.1:0", Admin: "127.0.0.1:0"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(l.close)
-	n.HTTPS = "https://" + l.https.Addr().String()
-	if r.Server, err = newServer(n, Builtin(), l); err != nil {
-		t.Fatal(err)
-	}
+	s, l := newTestServer(t, n)
+	r.Server = s
 	if err := r.certificates(t.Context()); err != nil {
 		t.Fatal(err)
 	}
